@@ -1,0 +1,81 @@
+// A model, and all that a run needs to go on, in one HDF5 file (format in docs/formats.md):
+//   /parameters/<tensor>          float32 (float64 in a double-precision run), row-major
+//   /optimizer/m|v/<tensor>       AdamW's moments, same type (absent in a fused or imported model)
+//   /state/tokenizer              uint8
+//   attributes: format_version, kind = "checkpoint", step, config (JSON)
+// config JSON: {"encoder": {...}, "training": {...} or absent, "state": {...} or absent, "origin": {...}}.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "io/hdf5_file.h"
+#include "model/config.h"
+#include "model/parameters.h"
+
+namespace toller {
+
+inline constexpr std::int64_t kCheckpointFormatVersion = 1;
+
+struct CheckpointMeta {
+  EncoderConfig encoder;
+  nlohmann::json training;  ///< the run's options as given (null: not from a run)
+  nlohmann::json state;     ///< sampler position and the like (null: cannot be resumed)
+  nlohmann::json origin;    ///< how it came to be: init, fuse method and sources, history
+  std::int64_t step = 0;
+  std::string tokenizer;    ///< serialised, see Tokenizer::from_bytes
+};
+
+/// Opens a checkpoint and checks the format version, the config and the table of tensors (names and shapes must
+/// be those of ParameterTable(config)). Tensors are read one by one, checksums verified, values finite.
+class CheckpointReader {
+ public:
+  explicit CheckpointReader(const std::filesystem::path& path);
+
+  const std::filesystem::path& path() const { return file_.path(); }
+  const CheckpointMeta& meta() const { return meta_; }
+  const ParameterTable& table() const { return table_; }
+  bool has_optimizer() const { return has_optimizer_; }
+
+  template <class T>
+  void read_tensor(const TensorView& tensor, std::span<T> out) const;
+  /// The whole flat buffer, size table().size().
+  template <class T>
+  void read_parameters(std::span<T> out) const;
+  template <class T>
+  void read_moments(std::span<T> m, std::span<T> v) const;
+
+ private:
+  Hdf5Reader file_;
+  CheckpointMeta meta_;
+  ParameterTable table_;
+  bool has_optimizer_ = false;
+};
+
+/// Writes tensor by tensor; the file appears under `path` at commit() (temporary name, fsync, rename).
+class CheckpointWriter {
+ public:
+  CheckpointWriter(const std::filesystem::path& path, const CheckpointMeta& meta);
+  template <class T>
+  void write_tensor(const TensorView& tensor, std::span<const T> values);
+  template <class T>
+  void write_moments(const TensorView& tensor, std::span<const T> m, std::span<const T> v);
+  void commit();
+
+ private:
+  Hdf5Writer file_;
+};
+
+/// A whole checkpoint from flat buffers (m and v both empty: no optimiser state).
+template <class T>
+void write_checkpoint(const std::filesystem::path& path, const CheckpointMeta& meta, const ParameterTable& table,
+                      std::span<const T> parameters, std::span<const T> m, std::span<const T> v);
+
+/// Resolves what a user types for a model: a checkpoint file; a run folder (its `last`); Error otherwise.
+std::filesystem::path resolve_checkpoint(const std::filesystem::path& path);
+
+}  // namespace toller

@@ -1,0 +1,76 @@
+// The token store: what training and evaluation read. HDF5, format in docs/formats.md:
+//   /documents/{tokens int32 [T], offsets int64 [N+1], ids uint8, id_offsets int64 [N+1], text uint8, text_offsets}
+//   /queries/…                the same
+//   /splits/<name>/{query int32 [Q], offsets int64 [Q+1], document int32 [R], grade int32 [R]}
+//   /tokenizer uint8          the serialised tokenizer
+//   attributes format_version, kind = "token_store", max_length, vocabulary_size
+// Rows are ragged: tokens of row i lie at tokens[offsets[i] … offsets[i+1]). There is no padding anywhere.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "data/collection.h"
+#include "text/tokenizer.h"
+
+namespace toller {
+
+/// Ragged rows of tokens with the identifiers of the rows.
+struct TokenTable {
+  std::vector<std::int64_t> offsets{0};
+  std::vector<std::int32_t> tokens;
+  std::vector<std::string> ids;
+
+  std::int64_t rows() const { return static_cast<std::int64_t>(offsets.size()) - 1; }
+  std::int32_t length(std::int64_t row) const {
+    return static_cast<std::int32_t>(offsets[row + 1] - offsets[row]);
+  }
+  std::span<const std::int32_t> row(std::int64_t row) const {
+    return {tokens.data() + offsets[row], static_cast<std::size_t>(length(row))};
+  }
+};
+
+/// Judgements of one split, grouped by query: query[i] has judgements [offsets[i], offsets[i+1]).
+struct Split {
+  std::string name;
+  std::vector<std::int32_t> query;     ///< rows of TokenStore::queries, ascending
+  std::vector<std::int64_t> offsets{0};
+  std::vector<std::int32_t> document;  ///< rows of TokenStore::documents
+  std::vector<std::int32_t> grade;     ///< > 0 relevant, ≤ 0 judged not relevant (a hard negative)
+
+  std::int64_t size() const { return static_cast<std::int64_t>(query.size()); }
+};
+
+struct TokenStore {
+  std::filesystem::path path;
+  TokenTable documents;
+  TokenTable queries;
+  std::map<std::string, Split> splits;
+  std::string tokenizer;                   ///< serialised, see Tokenizer::from_bytes
+  std::int32_t vocabulary_size = 0;
+  std::int32_t max_length = 0;             ///< longest row, special tokens included
+  std::vector<std::int32_t> same_document; ///< per query: the document with the query's own id, or −1
+
+  /// The split, or an Error that lists those the store has.
+  const Split& split(const std::string& name) const;
+};
+
+/// Tokenizes a collection on `threads` threads and writes the store (atomically).
+void write_token_store(const Collection& collection, const Tokenizer& tokenizer, std::int32_t max_length,
+                       int threads, const std::filesystem::path& path);
+
+/// Reads and checks a store: checksums, monotone offsets, token ids in range, rows in range, no empty row.
+TokenStore read_token_store(const std::filesystem::path& path);
+
+/// The texts of a store (kept for BM25 and for people), read on demand.
+struct StoreTexts {
+  std::vector<std::string> documents;
+  std::vector<std::string> queries;
+};
+StoreTexts read_store_texts(const std::filesystem::path& path);
+
+}  // namespace toller

@@ -1,0 +1,92 @@
+// HDF5 files that can be trusted: every data set carries a checksum, every read checks type, shape and size
+// before it allocates, and a new file appears under its name only when it is whole and on disk.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace toller {
+
+/// Element types that Toller writes.
+enum class ElementType { kFloat32, kFloat64, kInt32, kInt64, kUint8, kOther };
+
+struct DatasetInfo {
+  ElementType type = ElementType::kOther;
+  std::vector<std::int64_t> shape;  ///< empty for a scalar
+  std::int64_t elements = 0;        ///< product of the shape
+  bool has_checksum = false;
+};
+
+/// Reads a file. All methods throw Error naming the file and the data set or attribute.
+class Hdf5Reader {
+ public:
+  /// Opens `path`; errors for a missing, foreign (not HDF5) or truncated file.
+  explicit Hdf5Reader(const std::filesystem::path& path);
+  ~Hdf5Reader();
+  Hdf5Reader(Hdf5Reader&&) noexcept;
+  Hdf5Reader(const Hdf5Reader&) = delete;
+  Hdf5Reader& operator=(const Hdf5Reader&) = delete;
+  Hdf5Reader& operator=(Hdf5Reader&&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+
+  bool has(const std::string& name) const;
+  /// Names of the members of a group, sorted (groups and data sets alike).
+  std::vector<std::string> list(const std::string& group) const;
+  /// Type and shape; the stored size is compared with what the file can hold before anything trusts it.
+  DatasetInfo info(const std::string& name) const;
+
+  /// Whole data set, checksum verified. T: float, double, int32_t, int64_t, uint8_t. Float and double convert
+  /// into each other; all else must match. `expected_shape` empty: any shape.
+  template <class T>
+  std::vector<T> read(const std::string& name, const std::vector<std::int64_t>& expected_shape = {}) const;
+  /// The same into memory of the caller, whose size must equal the number of elements.
+  template <class T>
+  void read_into(const std::string& name, std::span<T> out) const;
+  /// Elements [first, first + out.size()) of a one-dimensional or row-major flattened data set of one
+  /// dimension; no checksum (it covers the whole).
+  template <class T>
+  void read_slice(const std::string& name, std::int64_t first, std::span<T> out) const;
+  /// A uint8 data set as a string.
+  std::string read_string(const std::string& name) const;
+
+  bool has_attribute(const std::string& name) const;  ///< of the root group
+  std::int64_t attribute_int(const std::string& name) const;
+  std::string attribute_string(const std::string& name) const;
+
+ private:
+  std::filesystem::path path_;
+  std::int64_t file_ = -1;
+};
+
+/// Writes a file under a temporary name beside `path`. `commit` flushes, fsyncs, renames over `path` and fsyncs
+/// the folder; a writer destroyed before that removes its temporary file and leaves `path` as it was.
+class Hdf5Writer {
+ public:
+  explicit Hdf5Writer(const std::filesystem::path& path);
+  ~Hdf5Writer();
+  Hdf5Writer(const Hdf5Writer&) = delete;
+  Hdf5Writer& operator=(const Hdf5Writer&) = delete;
+
+  /// Missing groups on the way are made. The checksum (XXH3, 64 bits, of the stored little-endian bytes) becomes
+  /// the data set's attribute `xxh3_64`. `compress`: shuffle + deflate, for text.
+  template <class T>
+  void write(const std::string& name, std::span<const T> data, const std::vector<std::int64_t>& shape,
+             bool compress = false);
+  void write_string(const std::string& name, std::string_view bytes, bool compress = false);
+  void attribute_int(const std::string& name, std::int64_t value);
+  void attribute_string(const std::string& name, const std::string& value);
+
+  void commit();
+
+ private:
+  std::filesystem::path path_;
+  std::filesystem::path temporary_;
+  std::int64_t file_ = -1;
+};
+
+}  // namespace toller

@@ -1,0 +1,55 @@
+// Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
+// SC 2011). A number depends only on what it is for (seed, stream, element), never on the order of the calls,
+// the number of ranks or the place where a run was resumed.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+namespace toller {
+
+/// What a random number is for. Numbers of different streams are independent.
+enum class RandomStream : std::uint32_t {
+  kParameterInit = 1,
+  kShuffle = 2,
+  kSampleDocument = 3,
+  kDropout = 4,
+  kSplit = 5,
+};
+
+using PhiloxBlock = std::array<std::uint32_t, 4>;
+
+/// The ten rounds of Philox4x32: `counter` is encrypted under `key`.
+inline PhiloxBlock philox4x32(PhiloxBlock counter, std::uint32_t key0, std::uint32_t key1) {
+  for (int round = 0; round < 10; ++round) {
+    const std::uint64_t product0 = std::uint64_t{0xD2511F53u} * counter[0];
+    const std::uint64_t product1 = std::uint64_t{0xCD9E8D57u} * counter[2];
+    counter = {static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key0,
+               static_cast<std::uint32_t>(product1),
+               static_cast<std::uint32_t>(product0 >> 32) ^ counter[3] ^ key1,
+               static_cast<std::uint32_t>(product0)};
+    key0 += 0x9E3779B9u;
+    key1 += 0xBB67AE85u;
+  }
+  return counter;
+}
+
+/// The block of four numbers at `index` of a stream. `substream` tells apart uses of one stream (an epoch, a
+/// tensor, a layer and step); both are free 32- and 64-bit values.
+inline PhiloxBlock random_block(std::uint64_t seed, RandomStream stream, std::uint64_t index,
+                                std::uint32_t substream) {
+  const PhiloxBlock counter = {static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32),
+                               substream, static_cast<std::uint32_t>(stream)};
+  return philox4x32(counter, static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32));
+}
+
+/// Uniform in (0, 1), never 0 or 1.
+inline double uniform_open(std::uint32_t bits) { return (bits + 0.5) * 0x1.0p-32; }
+
+/// Uniform in {0, …, n − 1} from 64 bits (multiply-shift; bias below n · 2⁻⁶⁴).
+inline std::uint64_t uniform_below(std::uint32_t high, std::uint32_t low, std::uint64_t n) {
+  const std::uint64_t bits = (std::uint64_t{high} << 32) | low;
+  return static_cast<std::uint64_t>((static_cast<unsigned __int128>(bits) * n) >> 64);
+}
+
+}  // namespace toller

@@ -1,0 +1,53 @@
+// Subword tokenizer on the sentencepiece library (unigram model), with BERT's special tokens around a text.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace toller {
+
+class Tokenizer {
+ public:
+  static constexpr std::int32_t kPad = 0;
+  static constexpr std::int32_t kUnknown = 1;
+  static constexpr std::int32_t kBegin = 2;  ///< [CLS], first token of every text
+  static constexpr std::int32_t kEnd = 3;    ///< [SEP], last token of every text
+
+  struct TrainOptions {
+    std::int32_t vocabulary_size = 16384;
+    bool lower_case = true;  ///< nmt_nfkc_cf against nmt_nfkc normalisation
+    std::int64_t max_sentences = 1'000'000;
+    int threads = 1;
+  };
+
+  /// Trains a unigram model; `texts` is called with a sink that takes one text a call.
+  static Tokenizer train(const std::vector<std::string>& texts, const TrainOptions& options);
+  /// From a .model file, or from the bytes of one (as stores and checkpoints embed it); `origin` names the
+  /// source in errors.
+  static Tokenizer load(const std::string& path);
+  static Tokenizer from_bytes(std::string bytes, const std::string& origin);
+
+  Tokenizer(Tokenizer&&) noexcept;
+  Tokenizer& operator=(Tokenizer&&) noexcept;
+  ~Tokenizer();
+
+  std::int32_t vocabulary_size() const;
+  /// The serialised model: what `from_bytes` takes.
+  const std::string& bytes() const;
+
+  /// [CLS] pieces… [SEP], at most `max_length` tokens in all (the tail is cut, [SEP] stays). Thread-safe.
+  std::vector<std::int32_t> encode(std::string_view text, std::int32_t max_length) const;
+  /// Text of the pieces, special tokens left out.
+  std::string decode(const std::vector<std::int32_t>& tokens) const;
+
+ private:
+  struct Impl;
+  explicit Tokenizer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace toller
