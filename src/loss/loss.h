@@ -1,0 +1,61 @@
+// A loss over the global batch: every query of every rank meets every rank's documents. A loss is one file; it gives
+// the value for the whole batch and the gradients that this rank's queries cause, so that any number of ranks gives
+// the same value and, summed over ranks, the same gradients. No loss holds the B × M scores: they stream in tiles.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "comm/communicator.h"
+#include "device/ops.h"
+
+namespace toller {
+
+/// This rank's queries against all candidates. Columns are rows of `documents`.
+template <class T>
+struct LossBatch {
+  std::int64_t queries = 0;         ///< b: on this rank; may be 0
+  std::int64_t global_queries = 0;  ///< B: over all ranks
+  std::int64_t candidates = 0;      ///< M: documents of all ranks, in rank order
+  std::int64_t dimension = 0;
+  const T* query = nullptr;         ///< [b, d]
+  const T* document = nullptr;      ///< [M, d], gathered
+
+  /// Positives of query i: columns positive[positive_offsets[i] … positive_offsets[i+1]), at least one a query.
+  std::span<const std::int64_t> positive_offsets;  ///< [b + 1]
+  std::span<const std::int32_t> positive;
+  /// Columns that are neither positive nor negative for query i (other copies of a positive, other relevant
+  /// documents, the query's own document): ascending, disjoint from the positives.
+  std::span<const std::int64_t> excluded_offsets;  ///< [b + 1]
+  std::span<const std::int32_t> excluded;
+};
+
+template <class T>
+struct LossGradient {
+  T* query = nullptr;          ///< [b, d], overwritten
+  T* document = nullptr;       ///< [M, d], overwritten: this rank's share, to be summed over ranks
+  double log_temperature = 0;  ///< this rank's share, to be summed over ranks
+};
+
+template <class T>
+class Loss {
+ public:
+  virtual ~Loss() = default;
+  /// Returns the value for the global batch (the same on every rank) and fills `gradient`. Collective.
+  virtual double compute(const LossBatch<T>& batch, double log_temperature, Communicator& communicator,
+                         LossGradient<T>& gradient) = 0;
+};
+
+struct InfoNceOptions {
+  bool symmetric = false;           ///< mean of query → document and document → query
+  std::int64_t tile_columns = 1024;  ///< candidates a tile
+};
+
+/// InfoNCE with several positives (van den Oord et al., arXiv 1807.03748; each positive meets the negatives alone):
+///   L = mean_i mean_{p ∈ P(i)} −log( e^{s_ip/τ} / (e^{s_ip/τ} + Σ_{n ∈ N(i)} e^{s_in/τ}) ),   s = ⟨q, d⟩.
+/// Memory: O(b · tile + M); two passes over the tiles (log-sum-exp, then gradients from recomputed scores).
+template <class T>
+std::unique_ptr<Loss<T>> make_infonce(Ops<T>& ops, const InfoNceOptions& options);
+
+}  // namespace toller
