@@ -30,10 +30,11 @@ struct EncoderConfig {
   double hidden_dropout = 0.1;     ///< embeddings, attention output and feed-forward output
   double attention_dropout = 0.1;  ///< attention probabilities
   Pooling pooling = Pooling::kMean;
-  bool normalize = true;           ///< embeddings of unit length: scores are cosines
+  bool normalize = true;  ///< embeddings of unit length: scores are cosines
 
   std::int32_t head_size() const { return hidden_size / heads; }
-  /// Throws Error naming the field: sizes below 1, heads that do not divide hidden_size, rates outside [0, 1).
+  /// Throws Error naming the field: sizes below 1, heads that do not divide hidden_size, rates outside [0,
+  /// 1).
   void validate() const;
 };
 

@@ -11,7 +11,8 @@ namespace toller {
 namespace {
 
 bool ends_with(const std::string& text, const std::string& ending) {
-  return text.size() >= ending.size() && text.compare(text.size() - ending.size(), ending.size(), ending) == 0;
+  return text.size() >= ending.size() &&
+         text.compare(text.size() - ending.size(), ending.size(), ending) == 0;
 }
 
 /// Box–Muller: element i of tensor t takes the first normal number of its own Philox block.
@@ -71,7 +72,8 @@ const TensorView& ParameterTable::at(const std::string& name) const {
 }
 
 template <class T>
-void initialize_parameters(const EncoderConfig& config, const ParameterTable& table, std::uint64_t seed, T* out) {
+void initialize_parameters(const EncoderConfig& config, const ParameterTable& table, std::uint64_t seed,
+                           T* out) {
   for (std::size_t index = 0; index < table.tensors().size(); ++index) {
     const TensorView& tensor = table.tensors()[index];
     T* values = out + tensor.offset;
@@ -79,7 +81,8 @@ void initialize_parameters(const EncoderConfig& config, const ParameterTable& ta
     for (std::int64_t i = 0; i < tensor.size; ++i) {
       if (tensor.decay) {
         const auto id = static_cast<std::uint32_t>(index);
-        values[i] = static_cast<T>(config.initializer_range * normal(seed, id, static_cast<std::uint64_t>(i)));
+        values[i] =
+            static_cast<T>(config.initializer_range * normal(seed, id, static_cast<std::uint64_t>(i)));
       } else {
         values[i] = norm_gain ? T{1} : T{0};
       }
@@ -87,7 +90,9 @@ void initialize_parameters(const EncoderConfig& config, const ParameterTable& ta
   }
 }
 
-template void initialize_parameters<float>(const EncoderConfig&, const ParameterTable&, std::uint64_t, float*);
-template void initialize_parameters<double>(const EncoderConfig&, const ParameterTable&, std::uint64_t, double*);
+template void initialize_parameters<float>(const EncoderConfig&, const ParameterTable&, std::uint64_t,
+                                           float*);
+template void initialize_parameters<double>(const EncoderConfig&, const ParameterTable&, std::uint64_t,
+                                            double*);
 
 }  // namespace toller

@@ -1,5 +1,5 @@
-// One flat buffer holds all parameters; this table names its slices. Gradients and optimiser moments mirror it,
-// so that all-reduce, clipping, the optimiser, checkpoints and fusion are loops over slices.
+// One flat buffer holds all parameters; this table names its slices. Gradients and optimiser moments mirror
+// it, so that all-reduce, clipping, the optimiser, checkpoints and fusion are loops over slices.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +20,9 @@ struct TensorView {
 
 class ParameterTable {
  public:
-  /// Slices in the order of the forward pass. Query, key and value weights (and biases) of a layer are adjacent,
-  /// so that one matrix product serves all three. The last slice is the loss's `loss.log_temperature` [1].
+  /// Slices in the order of the forward pass. Query, key and value weights (and biases) of a layer are
+  /// adjacent, so that one matrix product serves all three. The last slice is the loss's
+  /// `loss.log_temperature` [1].
   explicit ParameterTable(const EncoderConfig& config);
 
   const std::vector<TensorView>& tensors() const { return tensors_; }
@@ -36,9 +37,10 @@ class ParameterTable {
   std::int64_t size_ = 0;
 };
 
-/// BERT's initialisation: normal(0, initializer_range) for weights and embeddings, zero biases, unit norm gains.
-/// Counter-based: a tensor's values depend on seed, tensor index and element alone.
+/// BERT's initialisation: normal(0, initializer_range) for weights and embeddings, zero biases, unit norm
+/// gains. Counter-based: a tensor's values depend on seed, tensor index and element alone.
 template <class T>
-void initialize_parameters(const EncoderConfig& config, const ParameterTable& table, std::uint64_t seed, T* out);
+void initialize_parameters(const EncoderConfig& config, const ParameterTable& table, std::uint64_t seed,
+                           T* out);
 
 }  // namespace toller
