@@ -49,17 +49,13 @@ step() {
 }
 
 # Ranks share the cores: a rank's threads must not get in the way of another's. Containers often run as root, with
-# fewer cores than ranks, and without the rights that shared-memory copies between processes need.
+# fewer cores than ranks or a part of the machine's cores that ranks cannot be bound to, and without the rights that
+# shared-memory copies between processes need.
 cores=$(nproc)
 export OMP_NUM_THREADS=$((cores / ranks > 1 ? cores / ranks : 1))
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_btl_vader_single_copy_mechanism=none
-mpi=(mpirun -q -np "$ranks")
-if ((cores >= ranks)); then
-  mpi+=(--map-by "slot:PE=$OMP_NUM_THREADS" --bind-to core)
-else
-  mpi+=(--bind-to none)
-fi
+mpi=(mpirun -q -np "$ranks" --bind-to none)
 alone=(env "OMP_NUM_THREADS=$cores")
 
 build() {

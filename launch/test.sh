@@ -5,8 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 launch/install.sh
-# OpenBLAS and OpenMP would otherwise start a thread a core in each of the tests that run side by side.
-jobs=$(($(nproc) < 2 ? 1 : 2))
 cmake --preset release
 cmake --build build
+# One thread a test: tests run side by side, and some of them are several ranks.
+jobs=$(($(nproc) < 2 ? 1 : 2))
 OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} ctest --preset default --parallel "$jobs"
