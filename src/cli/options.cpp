@@ -110,7 +110,13 @@ std::string scalar_text(const std::string& key, const nlohmann::json& value) {
 }
 
 po::parsed_options parse_json(const std::string& content, const po::options_description& options) {
-  const nlohmann::json object = nlohmann::json::parse(content);
+  nlohmann::json object;
+  try {
+    object = nlohmann::json::parse(content);
+  } catch (const nlohmann::json::parse_error& error) {
+    const std::string text = error.what();  // "[json.exception.parse_error.101] parse error at line 2, …"
+    fail_usage("{}", text.substr(text.find(' ') + 1));
+  }
   if (!object.is_object()) fail_usage("expected one JSON object, found {}", object.type_name());
   po::parsed_options parsed(&options);
   for (const auto& [key, value] : object.items()) {
