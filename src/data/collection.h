@@ -27,11 +27,12 @@ struct Judgement {
 struct Collection {
   std::vector<TextRecord> documents;
   std::vector<TextRecord> queries;
-  std::map<std::string, std::vector<Judgement>> splits;  ///< by the name of the qrels file, sorted by query row
+  std::map<std::string, std::vector<Judgement>>
+      splits;  ///< by the name of the qrels file, sorted by query row
 };
 
-/// Reads a folder in BEIR layout. Errors name file and line: broken JSON, missing field, duplicate id, empty text,
-/// unknown query or document in qrels, a split without judgements, no split at all.
+/// Reads a folder in BEIR layout. Errors name file and line: broken JSON, missing field, duplicate id, empty
+/// text, unknown query or document in qrels, a split without judgements, no split at all.
 Collection read_beir(const std::filesystem::path& folder);
 
 /// Writes a folder in BEIR layout (every file through a temporary name).

@@ -1,9 +1,8 @@
 // The token store: what training and evaluation read. HDF5, format in docs/formats.md:
-//   /documents/{tokens int32 [T], offsets int64 [N+1], ids uint8, id_offsets int64 [N+1], text uint8, text_offsets}
-//   /queries/…                the same
-//   /splits/<name>/{query int32 [Q], offsets int64 [Q+1], document int32 [R], grade int32 [R]}
-//   /tokenizer uint8          the serialised tokenizer
-//   attributes format_version, kind = "token_store", max_length, vocabulary_size
+//   /documents/{tokens int32 [T], offsets int64 [N+1], ids uint8, id_offsets int64 [N+1], text uint8,
+//   text_offsets} /queries/…                the same /splits/<name>/{query int32 [Q], offsets int64 [Q+1],
+//   document int32 [R], grade int32 [R]} /tokenizer uint8          the serialised tokenizer attributes
+//   format_version, kind = "token_store", max_length, vocabulary_size
 // Rows are ragged: tokens of row i lie at tokens[offsets[i] … offsets[i+1]). There is no padding anywhere.
 #pragma once
 
@@ -18,6 +17,9 @@
 #include "text/tokenizer.h"
 
 namespace toller {
+
+/// Attribute format_version of the stores that this program writes and reads.
+inline constexpr std::int64_t kTokenStoreVersion = 1;
 
 /// Ragged rows of tokens with the identifiers of the rows.
 struct TokenTable {
@@ -37,7 +39,7 @@ struct TokenTable {
 /// Judgements of one split, grouped by query: query[i] has judgements [offsets[i], offsets[i+1]).
 struct Split {
   std::string name;
-  std::vector<std::int32_t> query;     ///< rows of TokenStore::queries, ascending
+  std::vector<std::int32_t> query;  ///< rows of TokenStore::queries, ascending
   std::vector<std::int64_t> offsets{0};
   std::vector<std::int32_t> document;  ///< rows of TokenStore::documents
   std::vector<std::int32_t> grade;     ///< > 0 relevant, ≤ 0 judged not relevant (a hard negative)
@@ -50,20 +52,32 @@ struct TokenStore {
   TokenTable documents;
   TokenTable queries;
   std::map<std::string, Split> splits;
-  std::string tokenizer;                   ///< serialised, see Tokenizer::from_bytes
+  std::string tokenizer;  ///< serialised, see Tokenizer::from_bytes
   std::int32_t vocabulary_size = 0;
-  std::int32_t max_length = 0;             ///< longest row, special tokens included
-  std::vector<std::int32_t> same_document; ///< per query: the document with the query's own id, or −1
+  std::int32_t max_length = 0;              ///< longest row, special tokens included
+  std::vector<std::int32_t> same_document;  ///< per query: the document with the query's own id, or −1
 
   /// The split, or an Error that lists those the store has.
   const Split& split(const std::string& name) const;
 };
 
-/// Tokenizes a collection on `threads` threads and writes the store (atomically).
-void write_token_store(const Collection& collection, const Tokenizer& tokenizer, std::int32_t max_length,
-                       int threads, const std::filesystem::path& path);
+/// What tokenizing a collection came to, documents and queries together.
+struct TokenizeReport {
+  std::int64_t texts = 0;
+  std::int64_t tokens = 0;   ///< special tokens included
+  std::int64_t unknown = 0;  ///< tokens that are [UNK]
+  std::int64_t cut = 0;      ///< texts that were longer than max_length
+  std::int32_t longest = 0;  ///< tokens of the longest text, after cutting
+  double seconds = 0;        ///< tokenizing alone
+};
 
-/// Reads and checks a store: checksums, monotone offsets, token ids in range, rows in range, no empty row.
+/// Tokenizes a collection on `threads` threads, at most `max_length` tokens a text, and writes the store
+/// (atomically).
+TokenizeReport write_token_store(const Collection& collection, const Tokenizer& tokenizer,
+                                 std::int32_t max_length, int threads, const std::filesystem::path& path);
+
+/// Reads and checks a store: checksums, monotone offsets, token ids in range, rows in range, no empty row, no
+/// id twice. Errors name file, data set and row. The texts are not read.
 TokenStore read_token_store(const std::filesystem::path& path);
 
 /// The texts of a store (kept for BM25 and for people), read on demand.

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -19,15 +18,18 @@ class Tokenizer {
 
   struct TrainOptions {
     std::int32_t vocabulary_size = 16384;
-    bool lower_case = true;  ///< nmt_nfkc_cf against nmt_nfkc normalisation
-    std::int64_t max_sentences = 1'000'000;
-    int threads = 1;
+    bool lower_case = true;                  ///< nmt_nfkc_cf against nmt_nfkc normalisation
+    std::int64_t max_sentences = 1'000'000;  ///< of more texts, this many are taken, evenly spaced
+    /// Part of the recipe, not a matter of this machine's cores: sums over threads are rounded differently
+    /// for another number, and the same texts with the same options are to give the same bytes everywhere.
+    int threads = 8;
   };
 
-  /// Trains a unigram model; `texts` is called with a sink that takes one text a call.
+  /// Trains a unigram model. Errors: no text, a vocabulary below the number of characters or above what the
+  /// texts yield (the message says the bound).
   static Tokenizer train(const std::vector<std::string>& texts, const TrainOptions& options);
   /// From a .model file, or from the bytes of one (as stores and checkpoints embed it); `origin` names the
-  /// source in errors.
+  /// source in errors. The special tokens must have the ids above.
   static Tokenizer load(const std::string& path);
   static Tokenizer from_bytes(std::string bytes, const std::string& origin);
 
@@ -39,7 +41,7 @@ class Tokenizer {
   /// The serialised model: what `from_bytes` takes.
   const std::string& bytes() const;
 
-  /// [CLS] pieces… [SEP], at most `max_length` tokens in all (the tail is cut, [SEP] stays). Thread-safe.
+  /// [CLS] pieces… [SEP], at most `max_length` ≥ 2 tokens in all (the tail is cut, [SEP] stays). Thread-safe.
   std::vector<std::int32_t> encode(std::string_view text, std::int32_t max_length) const;
   /// Text of the pieces, special tokens left out.
   std::string decode(const std::vector<std::int32_t>& tokens) const;

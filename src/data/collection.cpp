@@ -1,0 +1,236 @@
+#include "data/collection.h"
+
+#include <algorithm>
+#include <charconv>
+#include <iterator>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <string_view>
+#include <unordered_map>
+
+#include "data/text_file.h"
+#include "error.h"
+
+namespace toller {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kQrelsHeader = "query-id\tcorpus-id\tscore";
+
+/// Rows by id. The keys are views into the records, which no longer move.
+using RowOfId = std::unordered_map<std::string_view, std::int32_t>;
+
+/// A string field of a record; "" if it is optional and missing or null.
+std::string string_field(const nlohmann::json& record, const char* name, bool optional,
+                         const LineReader& reader) {
+  const auto field = record.find(name);
+  if (field == record.end() || (optional && field->is_null())) {
+    if (optional) return "";
+    reader.fail_here("field \"{}\" is missing", name);
+  }
+  if (!field->is_string()) reader.fail_here("field \"{}\" is not a string but {}", name, field->type_name());
+  return field->get<std::string>();
+}
+
+/// One line of corpus.jsonl or queries.jsonl.
+TextRecord parse_record(std::string_view line, bool with_title, const LineReader& reader) {
+  nlohmann::json object;
+  try {
+    object = nlohmann::json::parse(line);
+  } catch (const nlohmann::json::parse_error& error) {
+    reader.fail_here("broken JSON near column {}: {}", error.byte, error.what());
+  }
+  if (!object.is_object()) reader.fail_here("expected a JSON object, found {}", object.type_name());
+  TextRecord record{string_field(object, "_id", false, reader), string_field(object, "text", false, reader)};
+  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20; };
+  if (is_blank(record.id)) reader.fail_here("field \"_id\" is empty");
+  if (std::ranges::any_of(record.id, is_control))
+    reader.fail_here("field \"_id\" holds a tab or a control character");
+  if (with_title) {
+    std::string title = string_field(object, "title", true, reader);
+    if (!title.empty()) record.text = record.text.empty() ? std::move(title) : title + ' ' + record.text;
+  }
+  if (is_blank(record.text)) reader.fail_here("the text of \"{}\" is empty", record.id);
+  return record;
+}
+
+std::vector<TextRecord> read_records(const fs::path& path, bool with_title) {
+  LineReader reader(path);
+  std::vector<TextRecord> records;
+  std::string_view line;
+  while (reader.next(line)) {
+    if (records.size() == std::numeric_limits<std::int32_t>::max())
+      reader.fail_here("more than 2^31 - 1 records");
+    records.push_back(parse_record(line, with_title, reader));
+  }
+  if (records.empty()) fail("{}: holds no records", path.string());
+  return records;
+}
+
+RowOfId index_ids(const std::vector<TextRecord>& records, const fs::path& path) {
+  RowOfId rows;
+  rows.reserve(records.size());
+  for (std::size_t row = 0; row < records.size(); ++row) {
+    const auto [entry, is_new] = rows.emplace(records[row].id, static_cast<std::int32_t>(row));
+    // A record is a line, so the row gives the line.
+    if (!is_new) {
+      fail("{}:{}: id \"{}\" occurs twice, first at line {}", path.string(), row + 1, records[row].id,
+           entry->second + 1);
+    }
+  }
+  return rows;
+}
+
+struct JudgementLine {
+  Judgement judgement;
+  std::int64_t line = 0;
+};
+
+std::int32_t parse_score(std::string_view field, const LineReader& reader) {
+  std::int32_t score = 0;
+  const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), score);
+  if (error != std::errc() || end != field.data() + field.size()) {
+    reader.fail_here("score \"{}\" is not an integer of 32 bits{}", field,
+                     reader.line_number() == 1 ? " (a header must read query-id, corpus-id, score)" : "");
+  }
+  return score;
+}
+
+JudgementLine parse_judgement(std::string_view line, const RowOfId& queries, const RowOfId& documents,
+                              const LineReader& reader) {
+  const auto tabs = std::ranges::count(line, '\t');
+  if (tabs != 2) reader.fail_here("expected 3 fields separated by tabs, found {}", tabs + 1);
+  const std::size_t first = line.find('\t');
+  const std::size_t second = line.find('\t', first + 1);
+  const std::string_view query = line.substr(0, first);
+  const std::string_view document = line.substr(first + 1, second - first - 1);
+  const auto query_row = queries.find(query);
+  if (query_row == queries.end()) reader.fail_here("query \"{}\" is not in queries.jsonl", query);
+  const auto document_row = documents.find(document);
+  if (document_row == documents.end()) reader.fail_here("document \"{}\" is not in corpus.jsonl", document);
+  const std::int32_t score = parse_score(line.substr(second + 1), reader);
+  return {{query_row->second, document_row->second, score}, reader.line_number()};
+}
+
+/// Judgements of one qrels file, by query and document row. The header may be missing.
+std::vector<Judgement> read_qrels(const fs::path& path, const Collection& collection, const RowOfId& queries,
+                                  const RowOfId& documents) {
+  LineReader reader(path);
+  std::vector<JudgementLine> lines;
+  std::string_view line;
+  while (reader.next(line)) {
+    if (reader.line_number() == 1 && line == kQrelsHeader) continue;
+    lines.push_back(parse_judgement(line, queries, documents, reader));
+  }
+  if (lines.empty()) fail("{}: holds no judgements", path.string());
+  const auto key = [](const JudgementLine& entry) {
+    return std::tuple(entry.judgement.query, entry.judgement.document, entry.line);
+  };
+  std::ranges::sort(lines, {}, key);
+  std::vector<Judgement> judgements;
+  judgements.reserve(lines.size());
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    const Judgement& judgement = lines[i].judgement;
+    if (i > 0 && judgement.query == judgements.back().query &&
+        judgement.document == judgements.back().document) {
+      fail("{}:{}: query \"{}\" and document \"{}\" are judged twice, first at line {}", path.string(),
+           lines[i].line, collection.queries[judgement.query].id, collection.documents[judgement.document].id,
+           lines[i - 1].line);
+    }
+    judgements.push_back(judgement);
+  }
+  return judgements;
+}
+
+/// Names of splits become names in stores and on the command line.
+void check_split_name(const std::string& name, const fs::path& path) {
+  const auto is_plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+  };
+  if (!name.empty() && std::ranges::all_of(name, is_plain)) return;
+  fail("{}: \"{}\" is no name for a split; use letters, digits, - and _", path.string(), name);
+}
+
+/// The qrels files of a folder by split name.
+std::map<std::string, fs::path> find_qrels(const fs::path& folder) {
+  std::map<std::string, fs::path> found;
+  if (!fs::is_directory(folder)) return found;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.path().extension() == ".tsv") found.emplace(entry.path().stem().string(), entry.path());
+  }
+  return found;
+}
+
+std::string json_line(const nlohmann::ordered_json& record, const std::string& id) {
+  try {
+    return record.dump() + '\n';
+  } catch (const nlohmann::json::type_error&) {
+    fail("record \"{}\": its id or text is not valid UTF-8", id);
+  }
+}
+
+void write_records(const std::vector<TextRecord>& records, bool with_title, const fs::path& path) {
+  AtomicFileWriter file(path);
+  for (const TextRecord& record : records) {
+    nlohmann::ordered_json object{{"_id", record.id}};
+    // Readers of this layout expect the field in every document.
+    if (with_title) object["title"] = "";
+    object["text"] = record.text;
+    file.write(json_line(object, record.id));
+  }
+  file.commit();
+}
+
+void write_qrels(const Collection& collection, const std::vector<Judgement>& judgements,
+                 const fs::path& path) {
+  AtomicFileWriter file(path);
+  file.write(fmt::format("{}\n", kQrelsHeader));
+  std::string row;
+  for (const Judgement& judgement : judgements) {
+    row.clear();
+    fmt::format_to(std::back_inserter(row), "{}\t{}\t{}\n", collection.queries.at(judgement.query).id,
+                   collection.documents.at(judgement.document).id, judgement.grade);
+    file.write(row);
+  }
+  file.commit();
+}
+
+}  // namespace
+
+Collection read_beir(const fs::path& folder) {
+  if (!fs::is_directory(folder)) fail("{}: no such folder", folder.string());
+  const fs::path corpus = folder / "corpus.jsonl";
+  const fs::path queries = folder / "queries.jsonl";
+  const fs::path qrels = folder / "qrels";
+  Collection collection;
+  collection.documents = read_records(corpus, true);
+  collection.queries = read_records(queries, false);
+  const RowOfId document_rows = index_ids(collection.documents, corpus);
+  const RowOfId query_rows = index_ids(collection.queries, queries);
+  for (const auto& [name, path] : find_qrels(qrels)) {
+    check_split_name(name, path);
+    collection.splits[name] = read_qrels(path, collection, query_rows, document_rows);
+  }
+  if (collection.splits.empty()) fail("{}: holds no qrels file such as train.tsv", qrels.string());
+  return collection;
+}
+
+void write_beir(const Collection& collection, const fs::path& folder) {
+  const fs::path qrels = folder / "qrels";
+  std::error_code error;
+  fs::create_directories(qrels, error);
+  if (error) fail("{}: cannot create the folder: {}", qrels.string(), error.message());
+  for (const auto& [name, path] : find_qrels(qrels)) {
+    if (collection.splits.contains(name)) continue;
+    fail("{}: belongs to another collection; remove it or choose another folder", path.string());
+  }
+  write_records(collection.documents, true, folder / "corpus.jsonl");
+  write_records(collection.queries, false, folder / "queries.jsonl");
+  for (const auto& [name, judgements] : collection.splits) {
+    check_split_name(name, qrels / (name + ".tsv"));
+    write_qrels(collection, judgements, qrels / (name + ".tsv"));
+  }
+}
+
+}  // namespace toller

@@ -1,0 +1,131 @@
+#include "data/text_file.h"
+
+#include <fcntl.h>
+#include <unicode/uchar.h>
+#include <unicode/utf8.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace toller {
+namespace {
+
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+constexpr std::size_t kWriteBlock = std::size_t{1} << 20;
+
+/// Offset of the first byte that does not belong to a well-formed UTF-8 sequence, or −1.
+std::int64_t find_invalid_utf8(std::string_view text) {
+  const auto is_ascii = [](char c) { return static_cast<unsigned char>(c) < 0x80; };
+  auto position = static_cast<std::int64_t>(std::ranges::find_if_not(text, is_ascii) - text.begin());
+  const auto size = static_cast<std::int64_t>(text.size());
+  while (position < size) {
+    const std::int64_t start = position;
+    UChar32 character;
+    U8_NEXT(text.data(), position, size, character);
+    if (character < 0) return start;
+  }
+  return -1;
+}
+
+}  // namespace
+
+bool is_blank(std::string_view text) {
+  const auto size = static_cast<std::int64_t>(text.size());
+  std::int64_t position = 0;
+  while (position < size) {
+    UChar32 character;
+    U8_NEXT(text.data(), position, size, character);
+    const bool seen = character >= 0 && u_isUWhiteSpace(character) == 0 && u_iscntrl(character) == 0 &&
+                      u_hasBinaryProperty(character, UCHAR_DEFAULT_IGNORABLE_CODE_POINT) == 0;
+    if (seen) return false;
+  }
+  return true;
+}
+
+LineReader::LineReader(std::filesystem::path path) : path_(std::move(path)) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path_, ignored)) fail("{}: is a folder, expected a file", path_.string());
+  file_.open(path_, std::ios::binary);
+  if (!file_) fail("{}: cannot open: {}", path_.string(), std::strerror(errno));
+}
+
+void LineReader::fail_at(std::int64_t number, const std::string& message) const {
+  fail("{}:{}: {}", path_.string(), number, message);
+}
+
+bool LineReader::read_line() {
+  if (!std::getline(file_, buffer_)) {
+    if (file_.bad()) fail("{}: cannot read after line {}: {}", path_.string(), number_, std::strerror(errno));
+    return false;
+  }
+  ++number_;
+  if (number_ == 1 && buffer_.starts_with(kByteOrderMark)) buffer_.erase(0, kByteOrderMark.size());
+  if (!buffer_.empty() && buffer_.back() == '\r') buffer_.pop_back();
+  return true;
+}
+
+bool LineReader::next(std::string_view& line) {
+  if (!read_line()) return false;
+  if (buffer_.find_first_not_of(" \t") == std::string::npos) {
+    const std::int64_t empty = number_;
+    while (read_line()) {
+      if (buffer_.find_first_not_of(" \t") != std::string::npos) fail_at(empty, "empty line");
+    }
+    return false;
+  }
+  const std::int64_t invalid = find_invalid_utf8(buffer_);
+  if (invalid >= 0) fail_here("byte {} is not valid UTF-8", invalid + 1);
+  line = buffer_;
+  return true;
+}
+
+AtomicFileWriter::AtomicFileWriter(std::filesystem::path path) : path_(std::move(path)) {
+  temporary_ = path_;
+  temporary_ += fmt::format(".tmp-{}", ::getpid());
+  file_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (file_ < 0) fail_system("create");
+}
+
+AtomicFileWriter::~AtomicFileWriter() {
+  if (file_ < 0) return;
+  ::close(file_);
+  ::unlink(temporary_.c_str());
+}
+
+void AtomicFileWriter::fail_system(const char* what) const {
+  fail("{}: cannot {}: {}", path_.string(), what, std::strerror(errno));
+}
+
+void AtomicFileWriter::write(std::string_view bytes) {
+  buffer_ += bytes;
+  if (buffer_.size() >= kWriteBlock) flush();
+}
+
+void AtomicFileWriter::flush() {
+  std::string_view rest = buffer_;
+  while (!rest.empty()) {
+    const ssize_t written = ::write(file_, rest.data(), rest.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail_system("write");
+    rest.remove_prefix(static_cast<std::size_t>(written));
+  }
+  buffer_.clear();
+}
+
+void AtomicFileWriter::commit() {
+  flush();
+  if (::fsync(file_) != 0) fail_system("flush to disk");
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_system("rename into place");
+  ::close(file_);
+  file_ = -1;
+  // The name itself must survive a crash too; a file system that cannot sync a folder is no reason to fail.
+  const std::filesystem::path folder = path_.has_parent_path() ? path_.parent_path() : ".";
+  const int handle = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (handle < 0) return;
+  ::fsync(handle);
+  ::close(handle);
+}
+
+}  // namespace toller

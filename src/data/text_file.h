@@ -1,0 +1,68 @@
+// Text files line by line: reading with errors that name file and line, and writing under a temporary name.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "error.h"
+
+namespace toller {
+
+/// True if a reader of the UTF-8 `text` would see nothing: only white space, control and invisible
+/// characters.
+bool is_blank(std::string_view text);
+
+/// Streams the lines of a UTF-8 file. A byte order mark, CR before LF and empty lines at the end are
+/// tolerated; bytes that are not UTF-8 and an empty line before the end are errors.
+class LineReader {
+ public:
+  explicit LineReader(std::filesystem::path path);
+
+  /// The next line without its end, valid until the next call; false at the end of the file.
+  bool next(std::string_view& line);
+  /// Number of the line that `next` gave last, from 1.
+  std::int64_t line_number() const { return number_; }
+
+  /// Throws Error "<file>:<line>: …" for the line that `next` gave last.
+  template <class... Args>
+  [[noreturn]] void fail_here(fmt::format_string<Args...> format, Args&&... args) const {
+    fail_at(number_, fmt::format(format, std::forward<Args>(args)...));
+  }
+
+ private:
+  [[noreturn]] void fail_at(std::int64_t number, const std::string& message) const;
+  bool read_line();
+
+  std::filesystem::path path_;
+  std::ifstream file_;
+  std::string buffer_;
+  std::int64_t number_ = 0;
+};
+
+/// Writes a file under a temporary name beside `path`. `commit` flushes, fsyncs and renames over `path`; a
+/// writer destroyed before that removes its temporary file and leaves `path` as it was.
+class AtomicFileWriter {
+ public:
+  explicit AtomicFileWriter(std::filesystem::path path);
+  ~AtomicFileWriter();
+  AtomicFileWriter(const AtomicFileWriter&) = delete;
+  AtomicFileWriter& operator=(const AtomicFileWriter&) = delete;
+
+  void write(std::string_view bytes);
+  void commit();
+
+ private:
+  void flush();
+  [[noreturn]] void fail_system(const char* what) const;
+
+  std::filesystem::path path_;
+  std::filesystem::path temporary_;
+  std::string buffer_;
+  int file_ = -1;
+};
+
+}  // namespace toller
