@@ -1,9 +1,11 @@
 // HDF5 files that can be trusted: every data set carries a checksum, every read checks type, shape and size
-// before it allocates, and a new file appears under its name only when it is whole and on disk.
+// before it allocates, and a new file appears under its name only when it is whole and on disk. HDF5 is not
+// thread-safe: one thread of a process at a time.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -63,8 +65,8 @@ class Hdf5Reader {
   std::int64_t file_ = -1;
 };
 
-/// Writes a file under a temporary name beside `path`. `commit` flushes, fsyncs, renames over `path` and fsyncs
-/// the folder; a writer destroyed before that removes its temporary file and leaves `path` as it was.
+/// Writes a file under a temporary name beside `path`. `commit` flushes, fsyncs, renames over `path` and
+/// fsyncs the folder; a writer destroyed before that removes its temporary file and leaves `path` as it was.
 class Hdf5Writer {
  public:
   explicit Hdf5Writer(const std::filesystem::path& path);
@@ -72,8 +74,9 @@ class Hdf5Writer {
   Hdf5Writer(const Hdf5Writer&) = delete;
   Hdf5Writer& operator=(const Hdf5Writer&) = delete;
 
-  /// Missing groups on the way are made. The checksum (XXH3, 64 bits, of the stored little-endian bytes) becomes
-  /// the data set's attribute `xxh3_64`. `compress`: shuffle + deflate, for text.
+  /// Missing groups on the way are made. The checksum (XXH3, 64 bits, of the stored little-endian bytes)
+  /// becomes the data set's attribute `xxh3_64`. `compress`: shuffle + deflate, for text. A failure to write
+  /// (a full disk) throws Error with the reason and gives the file up.
   template <class T>
   void write(const std::string& name, std::span<const T> data, const std::vector<std::int64_t>& shape,
              bool compress = false);
@@ -84,6 +87,11 @@ class Hdf5Writer {
   void commit();
 
  private:
+  /// Closes and removes the temporary file.
+  void abandon() noexcept;
+  /// Runs `action`; if it throws, gives the file up and says that `what` could not be written.
+  void guard(const std::string& what, const std::function<void()>& action);
+
   std::filesystem::path path_;
   std::filesystem::path temporary_;
   std::int64_t file_ = -1;

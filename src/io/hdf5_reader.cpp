@@ -1,0 +1,373 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "error.h"
+#include "io/hdf5_file.h"
+#include "io/hdf5_handle.h"
+
+namespace toller {
+namespace {
+
+/// Deflate makes 1032 bytes of one at most (zlib, "Technical details").
+constexpr std::int64_t kMaxExpansion = 1100;
+
+/// A data set that was checked against the file's size.
+struct OpenDataset {
+  Hdf5Handle id;
+  std::string label;  ///< "<file>: data set <name>", for messages
+  DatasetInfo info;
+};
+
+void check_regular_file(const std::filesystem::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (descriptor < 0) fail("{}: cannot open: {}", path.string(), std::strerror(errno));
+  struct stat status {};
+  const int result = ::fstat(descriptor, &status);
+  ::close(descriptor);
+  if (result != 0) fail("{}: cannot stat: {}", path.string(), std::strerror(errno));
+  if (S_ISDIR(status.st_mode)) fail("{}: is a folder, expected an HDF5 file", path.string());
+  if (!S_ISREG(status.st_mode)) fail("{}: is not a regular file, expected an HDF5 file", path.string());
+  if (status.st_size == 0) fail("{}: is empty, expected an HDF5 file", path.string());
+}
+
+/// Whether `name` exists. Links that leave the tree of this file (soft, external) are errors: a file could
+/// otherwise make us read another one.
+bool find(const std::filesystem::path& path, hid_t file, const std::string& name) {
+  std::size_t end = 0;
+  while ((end = name.find_first_not_of('/', end)) != std::string::npos) {
+    end = std::min(name.find('/', end), name.size());
+    const std::string part = name.substr(0, end);
+    const htri_t exists = H5Lexists(file, part.c_str(), H5P_DEFAULT);
+    if (exists < 0) fail("{}: cannot look up {}: {}", path.string(), part, hdf5_reason());
+    if (exists == 0) return false;
+    H5L_info_t link;
+    if (H5Lget_info(file, part.c_str(), &link, H5P_DEFAULT) < 0) {
+      fail("{}: cannot look up {}: {}", path.string(), part, hdf5_reason());
+    }
+    if (link.type != H5L_TYPE_HARD) fail("{}: {} is a soft or external link", path.string(), part);
+  }
+  return true;
+}
+
+/// Bytes of the elements; Error if the product overflows.
+std::int64_t checked_bytes(const OpenDataset& dataset, std::int64_t element_bytes) {
+  std::int64_t bytes = element_bytes;
+  for (const std::int64_t extent : dataset.info.shape) {
+    if (extent < 0 || __builtin_mul_overflow(bytes, extent, &bytes)) {
+      fail("{}: shape {} is impossible", dataset.label, shape_text(dataset.info.shape));
+    }
+  }
+  return bytes;
+}
+
+void check_filters(const OpenDataset& dataset, hid_t properties) {
+  const int filters = H5Pget_nfilters(properties);
+  for (int index = 0; index < filters; ++index) {
+    unsigned flags = 0;
+    std::size_t values = 0;
+    const H5Z_filter_t filter = H5Pget_filter2(properties, static_cast<unsigned>(index), &flags, &values,
+                                               nullptr, 0, nullptr, nullptr);
+    if (filter != H5Z_FILTER_DEFLATE && filter != H5Z_FILTER_SHUFFLE && filter != H5Z_FILTER_FLETCHER32) {
+      fail("{}: filter {} is not supported (shuffle, deflate, fletcher32 are)", dataset.label,
+           static_cast<int>(filter));
+    }
+  }
+}
+
+/// Bytes that a chunk takes in memory.
+std::int64_t chunk_bytes(const OpenDataset& dataset, hid_t properties, std::int64_t element_bytes) {
+  std::vector<hsize_t> chunk(std::max<std::size_t>(1, dataset.info.shape.size()));
+  const int rank = H5Pget_chunk(properties, static_cast<int>(chunk.size()), chunk.data());
+  if (rank != static_cast<int>(dataset.info.shape.size())) {
+    fail("{}: rank of chunks {} differs from rank {}", dataset.label, rank, dataset.info.shape.size());
+  }
+  std::int64_t bytes = element_bytes;
+  for (const hsize_t extent : chunk) {
+    if (__builtin_mul_overflow(bytes, static_cast<std::int64_t>(extent), &bytes)) {
+      fail("{}: chunks are impossibly large", dataset.label);
+    }
+  }
+  return bytes;
+}
+
+/// Compares what the shape promises with what the file can hold.
+void check_storage(const OpenDataset& dataset, hid_t file) {
+  const Hdf5Handle type(H5Dget_type(dataset.id.get()), H5Tclose);
+  const auto element_bytes = static_cast<std::int64_t>(H5Tget_size(type.get()));
+  const std::int64_t bytes = checked_bytes(dataset, std::max<std::int64_t>(1, element_bytes));
+  const Hdf5Handle properties(H5Dget_create_plist(dataset.id.get()), H5Pclose);
+  if (!properties) fail("{}: cannot read its layout: {}", dataset.label, hdf5_reason());
+  if (H5Pget_external_count(properties.get()) != 0) fail("{}: is kept in another file", dataset.label);
+  const H5D_layout_t layout = H5Pget_layout(properties.get());
+  if (layout != H5D_CONTIGUOUS && layout != H5D_COMPACT && layout != H5D_CHUNKED) {
+    fail("{}: its storage layout is not supported (contiguous, compact, chunked are)", dataset.label);
+  }
+
+  hsize_t file_size = 0;
+  if (H5Fget_filesize(file, &file_size) < 0) fail("{}: cannot size the file", dataset.label);
+  const hsize_t storage = H5Dget_storage_size(dataset.id.get());
+  if (storage > file_size) {
+    fail("{}: claims {} bytes of storage in a file of {}", dataset.label, storage, file_size);
+  }
+  std::int64_t capacity = static_cast<std::int64_t>(storage);
+  std::int64_t needed = bytes;
+  if (layout == H5D_CHUNKED) {
+    check_filters(dataset, properties.get());
+    capacity *= kMaxExpansion;
+    if (bytes > 0) needed = std::max(bytes, chunk_bytes(dataset, properties.get(), element_bytes));
+  }
+  if (needed > capacity) {
+    fail("{}: shape {} needs {} bytes, but only {} are stored", dataset.label, shape_text(dataset.info.shape),
+         needed, storage);
+  }
+}
+
+OpenDataset open_dataset(const std::filesystem::path& path, hid_t file, const std::string& name) {
+  const std::string label = fmt::format("{}: data set {}", path.string(), name);
+  if (!find(path, file, name)) fail("{}: is missing", label);
+  OpenDataset dataset{{H5Oopen(file, name.c_str(), H5P_DEFAULT), H5Oclose}, label, {}};
+  if (!dataset.id) fail("{}: cannot open: {}", label, hdf5_reason());
+  if (H5Iget_type(dataset.id.get()) != H5I_DATASET) fail("{}: is not a data set", label);
+  const Hdf5Handle type(H5Dget_type(dataset.id.get()), H5Tclose);
+  const Hdf5Handle space(H5Dget_space(dataset.id.get()), H5Sclose);
+  if (!type || !space) fail("{}: cannot read type and shape: {}", label, hdf5_reason());
+  dataset.info.type = element_type(type.get());
+  const H5S_class_t kind = H5Sget_simple_extent_type(space.get());
+  if (kind != H5S_SCALAR && kind != H5S_SIMPLE) fail("{}: has no elements (null data space)", label);
+  const int rank = H5Sget_simple_extent_ndims(space.get());
+  if (rank < 0) fail("{}: cannot read its shape: {}", label, hdf5_reason());
+  std::vector<hsize_t> extents(static_cast<std::size_t>(rank));
+  if (rank > 0) H5Sget_simple_extent_dims(space.get(), extents.data(), nullptr);
+  dataset.info.shape.assign(extents.begin(), extents.end());
+  dataset.info.elements = checked_bytes(dataset, 1);
+  const htri_t has_checksum = H5Aexists(dataset.id.get(), kChecksumAttribute);
+  if (has_checksum < 0) fail("{}: cannot look up its checksum: {}", label, hdf5_reason());
+  dataset.info.has_checksum = has_checksum > 0;
+  check_storage(dataset, file);
+  return dataset;
+}
+
+void verify_checksum(const OpenDataset& dataset, const void* bytes, std::size_t size) {
+  if (!dataset.info.has_checksum) {
+    fail("{}: has no checksum (attribute {}): not written by Toller", dataset.label, kChecksumAttribute);
+  }
+  const Hdf5Handle attribute(H5Aopen(dataset.id.get(), kChecksumAttribute, H5P_DEFAULT), H5Aclose);
+  const Hdf5Handle type(H5Aget_type(attribute.get()), H5Tclose);
+  const Hdf5Handle space(H5Aget_space(attribute.get()), H5Sclose);
+  std::uint64_t stored = 0;
+  if (!attribute || H5Tequal(type.get(), H5T_STD_U64LE) <= 0 ||
+      H5Sget_simple_extent_npoints(space.get()) != 1 ||
+      H5Aread(attribute.get(), H5T_STD_U64LE, &stored) < 0) {
+    fail("{}: attribute {} is not one readable uint64", dataset.label, kChecksumAttribute);
+  }
+  const std::uint64_t found = XXH3_64bits(bytes, size);
+  if (found != stored) {
+    fail("{}: checksum {:016x} differs from the stored {:016x}; the file is damaged", dataset.label, found,
+         stored);
+  }
+}
+
+template <class T>
+void read_stored(const OpenDataset& dataset, std::span<T> out) {
+  if (!out.empty() && H5Dread(dataset.id.get(), hdf5_type(Hdf5Element<T>::type), H5S_ALL, H5S_ALL,
+                              H5P_DEFAULT, out.data()) < 0) {
+    fail("{}: cannot read: {}", dataset.label, hdf5_reason());
+  }
+  verify_checksum(dataset, out.data(), out.size_bytes());
+}
+
+template <class T>
+[[noreturn]] void fail_type(const OpenDataset& dataset) {
+  fail("{}: expected {}, found {}", dataset.label, element_name(Hdf5Element<T>::type),
+       element_name(dataset.info.type));
+}
+
+/// Reads all of a data set whose size is out's, converting between the two float types.
+template <class T>
+void read_converted(const OpenDataset& dataset, std::span<T> out) {
+  if (dataset.info.type == Hdf5Element<T>::type) return read_stored(dataset, out);
+  if constexpr (std::is_floating_point_v<T>) {
+    using Stored = std::conditional_t<std::is_same_v<T, float>, double, float>;
+    if (dataset.info.type == Hdf5Element<Stored>::type) {
+      std::vector<Stored> stored(out.size());
+      read_stored(dataset, std::span<Stored>(stored));
+      for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<T>(stored[i]);
+      return;
+    }
+  }
+  fail_type<T>(dataset);
+}
+
+Hdf5Handle open_attribute(const std::filesystem::path& path, hid_t file, const std::string& name) {
+  Hdf5Handle attribute(H5Aopen(file, name.c_str(), H5P_DEFAULT), H5Aclose);
+  if (!attribute) {
+    const std::string reason = hdf5_reason();
+    if (H5Aexists(file, name.c_str()) == 0) fail("{}: attribute {} is missing", path.string(), name);
+    fail("{}: attribute {}: cannot open: {}", path.string(), name, reason);
+  }
+  const Hdf5Handle space(H5Aget_space(attribute.get()), H5Sclose);
+  if (H5Sget_simple_extent_npoints(space.get()) != 1) {
+    fail("{}: attribute {}: expected one value", path.string(), name);
+  }
+  return attribute;
+}
+
+}  // namespace
+
+Hdf5Reader::Hdf5Reader(const std::filesystem::path& path) : path_(path) {
+  start_hdf5();
+  check_regular_file(path);
+  const Hdf5Handle access = file_access();
+  file_ = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get());
+  if (file_ >= 0) return;
+  const std::string reason = hdf5_reason();
+  if (H5Fis_hdf5(path.c_str()) == 0) fail("{}: is not an HDF5 file", path.string());
+  fail("{}: is a damaged or truncated HDF5 file: {}", path.string(), reason);
+}
+
+Hdf5Reader::~Hdf5Reader() {
+  if (file_ >= 0) H5Fclose(file_);
+}
+
+Hdf5Reader::Hdf5Reader(Hdf5Reader&& other) noexcept
+    : path_(std::move(other.path_)), file_(std::exchange(other.file_, -1)) {}
+
+bool Hdf5Reader::has(const std::string& name) const {
+  return find(path_, file_, name);
+}
+
+std::vector<std::string> Hdf5Reader::list(const std::string& group) const {
+  const std::string name = group.empty() ? "/" : group;
+  if (!find(path_, file_, name)) fail("{}: group {}: is missing", path_.string(), name);
+  const Hdf5Handle id(H5Gopen2(file_, name.c_str(), H5P_DEFAULT), H5Gclose);
+  H5G_info_t info;
+  if (!id || H5Gget_info(id.get(), &info) < 0) {
+    fail("{}: group {}: cannot open: {}", path_.string(), name, hdf5_reason());
+  }
+  std::vector<std::string> names;
+  for (hsize_t index = 0; index < info.nlinks; ++index) {
+    const auto get_name = [&](char* text, std::size_t size) {
+      const ssize_t length =
+          H5Lget_name_by_idx(id.get(), ".", H5_INDEX_NAME, H5_ITER_INC, index, text, size, H5P_DEFAULT);
+      if (length < 0) fail("{}: group {}: cannot list: {}", path_.string(), name, hdf5_reason());
+      return static_cast<std::size_t>(length);
+    };
+    std::string member(get_name(nullptr, 0), '\0');
+    get_name(member.data(), member.size() + 1);
+    names.push_back(std::move(member));
+  }
+  return names;
+}
+
+DatasetInfo Hdf5Reader::info(const std::string& name) const {
+  return open_dataset(path_, file_, name).info;
+}
+
+template <class T>
+std::vector<T> Hdf5Reader::read(const std::string& name,
+                                const std::vector<std::int64_t>& expected_shape) const {
+  const OpenDataset dataset = open_dataset(path_, file_, name);
+  if (!expected_shape.empty() && dataset.info.shape != expected_shape) {
+    fail("{}: expected shape {}, found {}", dataset.label, shape_text(expected_shape),
+         shape_text(dataset.info.shape));
+  }
+  constexpr bool is_float = std::is_floating_point_v<T>;
+  const ElementType type = dataset.info.type;
+  const bool stored_float = type == ElementType::kFloat32 || type == ElementType::kFloat64;
+  if (type != Hdf5Element<T>::type && !(is_float && stored_float)) fail_type<T>(dataset);
+  std::vector<T> out(static_cast<std::size_t>(dataset.info.elements));
+  read_converted(dataset, std::span<T>(out));
+  return out;
+}
+
+template <class T>
+void Hdf5Reader::read_into(const std::string& name, std::span<T> out) const {
+  const OpenDataset dataset = open_dataset(path_, file_, name);
+  if (dataset.info.elements != static_cast<std::int64_t>(out.size())) {
+    fail("{}: expected {} elements, found shape {}", dataset.label, out.size(),
+         shape_text(dataset.info.shape));
+  }
+  read_converted(dataset, out);
+}
+
+template <class T>
+void Hdf5Reader::read_slice(const std::string& name, std::int64_t first, std::span<T> out) const {
+  const OpenDataset dataset = open_dataset(path_, file_, name);
+  if (dataset.info.type != Hdf5Element<T>::type) fail_type<T>(dataset);
+  if (dataset.info.shape.size() != 1) {
+    fail("{}: expected one dimension, found shape {}", dataset.label, shape_text(dataset.info.shape));
+  }
+  const auto count = static_cast<std::int64_t>(out.size());
+  if (first < 0 || count > dataset.info.elements || first > dataset.info.elements - count) {
+    fail("{}: no elements [{}, {} + {}) among {}", dataset.label, first, first, count, dataset.info.elements);
+  }
+  if (count == 0) return;
+  const auto start = static_cast<hsize_t>(first);
+  const auto size = static_cast<hsize_t>(count);
+  const Hdf5Handle stored(H5Dget_space(dataset.id.get()), H5Sclose);
+  const Hdf5Handle memory(H5Screate_simple(1, &size, nullptr), H5Sclose);
+  if (H5Sselect_hyperslab(stored.get(), H5S_SELECT_SET, &start, nullptr, &size, nullptr) < 0 ||
+      H5Dread(dataset.id.get(), hdf5_type(Hdf5Element<T>::type), memory.get(), stored.get(), H5P_DEFAULT,
+              out.data()) < 0) {
+    fail("{}: cannot read: {}", dataset.label, hdf5_reason());
+  }
+}
+
+std::string Hdf5Reader::read_string(const std::string& name) const {
+  const std::vector<std::uint8_t> bytes = read<std::uint8_t>(name);
+  return {bytes.begin(), bytes.end()};
+}
+
+bool Hdf5Reader::has_attribute(const std::string& name) const {
+  const htri_t exists = H5Aexists(file_, name.c_str());
+  if (exists < 0) fail("{}: attribute {}: cannot look up: {}", path_.string(), name, hdf5_reason());
+  return exists > 0;
+}
+
+std::int64_t Hdf5Reader::attribute_int(const std::string& name) const {
+  const Hdf5Handle attribute = open_attribute(path_, file_, name);
+  const Hdf5Handle type(H5Aget_type(attribute.get()), H5Tclose);
+  if (H5Tget_class(type.get()) != H5T_INTEGER) {
+    fail("{}: attribute {}: expected an integer", path_.string(), name);
+  }
+  std::int64_t value = 0;
+  if (H5Aread(attribute.get(), H5T_NATIVE_INT64, &value) < 0) {
+    fail("{}: attribute {}: cannot read: {}", path_.string(), name, hdf5_reason());
+  }
+  return value;
+}
+
+std::string Hdf5Reader::attribute_string(const std::string& name) const {
+  const Hdf5Handle attribute = open_attribute(path_, file_, name);
+  const Hdf5Handle type(H5Aget_type(attribute.get()), H5Tclose);
+  const std::size_t size = H5Tget_size(type.get());
+  hsize_t file_size = 0;
+  H5Fget_filesize(file_, &file_size);
+  if (H5Tget_class(type.get()) != H5T_STRING || H5Tis_variable_str(type.get()) != 0 || size > file_size) {
+    fail("{}: attribute {}: expected a string of fixed length", path_.string(), name);
+  }
+  std::string value(size, '\0');
+  if (H5Aread(attribute.get(), type.get(), value.data()) < 0) {
+    fail("{}: attribute {}: cannot read: {}", path_.string(), name, hdf5_reason());
+  }
+  value.resize(value.find_last_not_of('\0') + 1);
+  return value;
+}
+
+#define TOLLER_INSTANTIATE(T)                                                                              \
+  template std::vector<T> Hdf5Reader::read<T>(const std::string&, const std::vector<std::int64_t>&) const; \
+  template void Hdf5Reader::read_into<T>(const std::string&, std::span<T>) const;                          \
+  template void Hdf5Reader::read_slice<T>(const std::string&, std::int64_t, std::span<T>) const;
+TOLLER_INSTANTIATE(float)
+TOLLER_INSTANTIATE(double)
+TOLLER_INSTANTIATE(std::int32_t)
+TOLLER_INSTANTIATE(std::int64_t)
+TOLLER_INSTANTIATE(std::uint8_t)
+#undef TOLLER_INSTANTIATE
+
+}  // namespace toller
