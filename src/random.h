@@ -48,8 +48,9 @@ inline double uniform_open(std::uint32_t bits) { return (bits + 0.5) * 0x1.0p-32
 
 /// Uniform in {0, …, n − 1} from 64 bits (multiply-shift; bias below n · 2⁻⁶⁴).
 inline std::uint64_t uniform_below(std::uint32_t high, std::uint32_t low, std::uint64_t n) {
+  __extension__ using Wide = unsigned __int128;
   const std::uint64_t bits = (std::uint64_t{high} << 32) | low;
-  return static_cast<std::uint64_t>((static_cast<unsigned __int128>(bits) * n) >> 64);
+  return static_cast<std::uint64_t>((static_cast<Wide>(bits) * n) >> 64);
 }
 
 }  // namespace toller
