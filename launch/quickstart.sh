@@ -105,7 +105,7 @@ step 'Make the sample collection: the nouns of WordNet 3.0' wordnet "$run/collec
   "$toller" wordnet --out "$run/collection"
 step 'Train a subword tokenizer and tokenize the collection' prepare "$run/store.h5" \
   "${alone[@]}" "$toller" prepare --collection "$run/collection" --train-tokenizer "$vocabulary" \
-  --tokenizer "$run/tokenizer.model" --out "$run/store.h5"
+  --out "$run/store.h5"
 train
 
 evaluate 'Evaluate BM25, the baseline' bm25 --bm25
