@@ -62,9 +62,11 @@ build() {
   cmake --preset release && cmake --build build --target toller
 }
 
+# Its progress goes to the terminal; the run folder keeps its own log.
 train() {
   local from=$SECONDS
-  heading "Train: two ranks, $OMP_NUM_THREADS thread(s) each" train
+  heading "Train: $ranks ranks, $OMP_NUM_THREADS thread(s) each" train
+  log=$model/train.log
   if [[ -e $run/trained ]]; then
     echo "   done before: $model"
     return
@@ -73,7 +75,7 @@ train() {
   # A run that was interrupted goes on from its last checkpoint.
   if [[ -e $model/last ]]; then options=(--resume "$model"); fi
   echo "   ${mpi[*]} $toller train ${options[*]}"
-  "${mpi[@]}" "$toller" train "${options[@]}" 2>&1 | tee -a "$log"
+  "${mpi[@]}" "$toller" train "${options[@]}"
   touch "$run/trained"
   echo "   $model ($((SECONDS - from)) s)"
 }

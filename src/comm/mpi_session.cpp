@@ -1,6 +1,8 @@
 #include "comm/mpi_session.h"
 
+#include <fcntl.h>
 #include <mpi.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <string>
@@ -49,6 +51,17 @@ MpiSession::~MpiSession() {
 
 void MpiSession::abort(int status) {
   if (initialised_ && communicator_->size() > 1) MPI_Abort(MPI_COMM_WORLD, status);
+}
+
+bool standard_output_is_terminal() {
+  if (isatty(STDOUT_FILENO) == 0) return false;
+  if (!started_by_launcher()) return true;
+  // mpirun is the parent of the ranks on its own machine; elsewhere a daemon is, whose output is no terminal.
+  const int launcher = open(fmt::format("/proc/{}/fd/1", getppid()).c_str(), O_WRONLY | O_NOCTTY | O_CLOEXEC);
+  if (launcher < 0) return false;
+  const bool terminal = isatty(launcher) != 0;
+  close(launcher);
+  return terminal;
 }
 
 }  // namespace toller

@@ -28,4 +28,8 @@ class MpiSession {
   bool initialised_ = false;
 };
 
+/// Whether a person sees this process's standard output at once. isatty does not tell: Open MPI's mpirun
+/// gives every rank a pseudo-terminal and copies what it reads there to its own output, which may be a file.
+bool standard_output_is_terminal();
+
 }  // namespace toller
