@@ -10,6 +10,7 @@
 
 #include "data/text_file.h"
 #include "error.h"
+#include "text/unicode.h"
 
 namespace toller {
 namespace {

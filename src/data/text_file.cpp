@@ -1,13 +1,12 @@
 #include "data/text_file.h"
 
 #include <fcntl.h>
-#include <unicode/uchar.h>
-#include <unicode/utf8.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
+
+#include "text/unicode.h"
 
 namespace toller {
 namespace {
@@ -15,34 +14,7 @@ namespace {
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 constexpr std::size_t kWriteBlock = std::size_t{1} << 20;
 
-/// Offset of the first byte that does not belong to a well-formed UTF-8 sequence, or −1.
-std::int64_t find_invalid_utf8(std::string_view text) {
-  const auto is_ascii = [](char c) { return static_cast<unsigned char>(c) < 0x80; };
-  auto position = static_cast<std::int64_t>(std::ranges::find_if_not(text, is_ascii) - text.begin());
-  const auto size = static_cast<std::int64_t>(text.size());
-  while (position < size) {
-    const std::int64_t start = position;
-    UChar32 character;
-    U8_NEXT(text.data(), position, size, character);
-    if (character < 0) return start;
-  }
-  return -1;
-}
-
 }  // namespace
-
-bool is_blank(std::string_view text) {
-  const auto size = static_cast<std::int64_t>(text.size());
-  std::int64_t position = 0;
-  while (position < size) {
-    UChar32 character;
-    U8_NEXT(text.data(), position, size, character);
-    const bool seen = character >= 0 && u_isUWhiteSpace(character) == 0 && u_iscntrl(character) == 0 &&
-                      u_hasBinaryProperty(character, UCHAR_DEFAULT_IGNORABLE_CODE_POINT) == 0;
-    if (seen) return false;
-  }
-  return true;
-}
 
 LineReader::LineReader(std::filesystem::path path) : path_(std::move(path)) {
   std::error_code ignored;

@@ -12,10 +12,6 @@
 
 namespace toller {
 
-/// True if a reader of the UTF-8 `text` would see nothing: only white space, control and invisible
-/// characters.
-bool is_blank(std::string_view text);
-
 /// Streams the lines of a UTF-8 file. A byte order mark, CR before LF and empty lines at the end are
 /// tolerated; bytes that are not UTF-8 and an empty line before the end are errors.
 class LineReader {

@@ -6,11 +6,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
-#include <iterator>
+#include <sstream>
 #include <unordered_map>
 
 #include "error.h"
+#include "text/unicode.h"
 
 namespace toller {
 namespace {
@@ -76,7 +78,8 @@ Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 Tokenizer::~Tokenizer() = default;
 
 Tokenizer Tokenizer::train(const std::vector<std::string>& texts, const TrainOptions& options) {
-  if (texts.empty()) fail("tokenizer training: there are no texts");
+  // The library ends the process where it finds nothing to train on.
+  if (std::ranges::all_of(texts, is_blank)) fail("tokenizer training: there are no texts, or all are empty");
   if (options.vocabulary_size < 5) {
     fail("tokenizer training: vocabulary size {}: at least 5 is needed (4 special tokens)",
          options.vocabulary_size);
@@ -97,11 +100,15 @@ Tokenizer Tokenizer::train(const std::vector<std::string>& texts, const TrainOpt
 }
 
 Tokenizer Tokenizer::load(const std::string& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored))
+    fail("{}: is a folder, expected a sentencepiece model", path);
   std::ifstream file(path, std::ios::binary);
   if (!file) fail("{}: cannot open the tokenizer: {}", path, std::strerror(errno));
-  std::string bytes{std::istreambuf_iterator<char>(file), {}};
-  if (bytes.empty()) fail("{}: not a sentencepiece model: the file is empty or cannot be read", path);
-  return from_bytes(std::move(bytes), path);
+  std::ostringstream bytes;
+  bytes << file.rdbuf();
+  if (!file || !bytes) fail("{}: not a sentencepiece model: the file is empty or cannot be read", path);
+  return from_bytes(std::move(bytes).str(), path);
 }
 
 Tokenizer Tokenizer::from_bytes(std::string bytes, const std::string& origin) {

@@ -1,0 +1,242 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sentencepiece_trainer.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "error.h"
+#include "text/tokenizer.h"
+
+namespace toller {
+namespace {
+
+using ::testing::HasSubstr;
+
+/// 512 sentences of four words each: every combination of eight adjectives, nouns, verbs and one ending.
+std::vector<std::string> sentences() {
+  const std::vector<std::string> adjectives{"Small",  "green", "heavy", "curious",
+                                            "frozen", "quick", "blue",  "jazzy"};
+  const std::vector<std::string> nouns{"dog",    "violin",  "exhibit", "planet",
+                                       "walnut", "harbour", "mirror",  "wizard"};
+  const std::vector<std::string> verbs{"keeps",  "moves", "breaks", "finds",
+                                       "quotes", "fixes", "joins",  "yields"};
+  std::vector<std::string> texts;
+  for (const auto& adjective : adjectives) {
+    for (const auto& noun : nouns) {
+      for (const auto& verb : verbs) texts.push_back(adjective + " " + noun + " " + verb + " things.");
+    }
+  }
+  return texts;
+}
+
+Tokenizer::TrainOptions small_options() {
+  Tokenizer::TrainOptions options;
+  options.vocabulary_size = 50;
+  return options;
+}
+
+const Tokenizer& tokenizer() {
+  static const Tokenizer trained = Tokenizer::train(sentences(), small_options());
+  return trained;
+}
+
+std::string message_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+std::string train_message(const std::vector<std::string>& texts, std::int32_t vocabulary_size) {
+  return message_of([&] {
+    Tokenizer::TrainOptions options;
+    options.vocabulary_size = vocabulary_size;
+    Tokenizer::train(texts, options);
+  });
+}
+
+TEST(Tokenizer, HasTheVocabularyThatWasAskedFor) {
+  EXPECT_EQ(tokenizer().vocabulary_size(), 50);
+}
+
+TEST(Tokenizer, EncodesBetweenClsAndSepAndDecodesBack) {
+  for (const std::string text : {"small dog keeps things.", "a violin mirror joins quick walnut planets"}) {
+    const auto tokens = tokenizer().encode(text, 100);
+    ASSERT_GT(tokens.size(), 4u);
+    EXPECT_EQ(tokens.front(), Tokenizer::kBegin);
+    EXPECT_EQ(tokens.back(), Tokenizer::kEnd);
+    for (std::size_t i = 1; i + 1 < tokens.size(); ++i) {
+      EXPECT_GT(tokens[i], Tokenizer::kEnd);
+      EXPECT_LT(tokens[i], tokenizer().vocabulary_size());
+    }
+    EXPECT_EQ(tokenizer().decode(tokens), text);
+  }
+}
+
+TEST(Tokenizer, NormalisesCaseWidthAndBlanks) {
+  const auto expected = tokenizer().encode("small dog", 100);
+  EXPECT_EQ(tokenizer().encode("SMALL   Dog ", 100), expected);
+  EXPECT_EQ(tokenizer().encode("\uFF53\uFF4D\uFF41\uFF4C\uFF4C dog", 100), expected);  // full-width letters
+}
+
+TEST(Tokenizer, KeepsCaseWhenAskedTo) {
+  Tokenizer::TrainOptions options = small_options();
+  options.lower_case = false;
+  const Tokenizer cased = Tokenizer::train(sentences(), options);
+  EXPECT_EQ(cased.decode(cased.encode("Small dog", 100)), "Small dog");
+  EXPECT_NE(cased.encode("Small dog", 100), cased.encode("small dog", 100));
+}
+
+TEST(Tokenizer, CutsTheTailAndKeepsSep) {
+  const auto whole = tokenizer().encode("curious wizard breaks things.", 100);
+  const auto length = static_cast<std::int32_t>(whole.size());
+  ASSERT_GT(length, 5);
+  EXPECT_EQ(tokenizer().encode("curious wizard breaks things.", length), whole);
+  for (const std::int32_t limit : {2, 3, length - 1}) {
+    const auto cut = tokenizer().encode("curious wizard breaks things.", limit);
+    ASSERT_EQ(cut.size(), static_cast<std::size_t>(limit));
+    EXPECT_EQ(cut.back(), Tokenizer::kEnd);
+    EXPECT_TRUE(std::equal(cut.begin(), cut.end() - 1, whole.begin()));
+  }
+  EXPECT_THAT(message_of([] { tokenizer().encode("dog", 1); }), HasSubstr("max_length is 1"));
+}
+
+TEST(Tokenizer, EmptyTextIsTheTwoSpecialTokens) {
+  const std::vector<std::int32_t> expected{Tokenizer::kBegin, Tokenizer::kEnd};
+  EXPECT_EQ(tokenizer().encode("", 10), expected);
+  EXPECT_EQ(tokenizer().encode(" \t ", 10), expected);
+}
+
+TEST(Tokenizer, CharactersThatTrainingNeverSawAreUnknown) {
+  const auto tokens = tokenizer().encode("\u4E00", 10);
+  EXPECT_NE(std::ranges::find(tokens, Tokenizer::kUnknown), tokens.end());
+}
+
+TEST(Tokenizer, TextCannotForgeSpecialTokens) {
+  for (const std::int32_t token : {Tokenizer::kPad, Tokenizer::kBegin, Tokenizer::kEnd}) {
+    const auto tokens = tokenizer().encode("[CLS] [SEP] [PAD] <s> </s>", 100);
+    EXPECT_EQ(std::count(tokens.begin() + 1, tokens.end() - 1, token), 0);
+  }
+}
+
+TEST(Tokenizer, TrainingIsDeterministic) {
+  EXPECT_EQ(Tokenizer::train(sentences(), small_options()).bytes(), tokenizer().bytes());
+}
+
+TEST(Tokenizer, TrainsOnEvenlySpacedTextsWhenThereAreTooMany) {
+  // Every second of twice the texts, the other half being of letters that must then be unknown.
+  std::vector<std::string> texts;
+  for (const std::string& text : sentences()) {
+    texts.push_back(text);
+    texts.push_back("\u0416\u0416\u0416 \u0414\u0414");
+  }
+  Tokenizer::TrainOptions options = small_options();
+  options.max_sentences = static_cast<std::int64_t>(sentences().size());
+  EXPECT_EQ(Tokenizer::train(texts, options).bytes(), tokenizer().bytes());
+}
+
+TEST(Tokenizer, LongTextsAreNotLeftOut) {
+  std::string text;
+  for (const std::string& sentence : sentences()) text += sentence + "\n";
+  ASSERT_GT(text.size(), 10000u);
+  EXPECT_EQ(Tokenizer::train({text}, small_options()).vocabulary_size(), 50);
+}
+
+TEST(Tokenizer, SaysTheLargestPossibleVocabulary) {
+  const std::string message = train_message(sentences(), 20000);
+  const std::string lead = "the largest possible is ";
+  ASSERT_THAT(message, HasSubstr(lead));
+  const std::int32_t largest = std::stoi(message.substr(message.find(lead) + lead.size()));
+  EXPECT_GT(largest, 50);
+  EXPECT_EQ(train_message(sentences(), largest), "no error");
+  EXPECT_THAT(train_message(sentences(), largest + 1), HasSubstr(lead));
+}
+
+TEST(Tokenizer, RefusesTooSmallVocabulariesAndNoText) {
+  EXPECT_THAT(train_message(sentences(), 10),
+              HasSubstr("Vocabulary size is smaller than required_chars. 10 vs"));
+  EXPECT_THAT(train_message(sentences(), -3), HasSubstr("vocabulary size -3"));
+  EXPECT_THAT(train_message({}, 60), HasSubstr("there are no texts"));
+  EXPECT_THAT(train_message({"  ", "\u2581", "\uFFFD", "\u200B"}, 60), HasSubstr("there are no texts"));
+  EXPECT_THAT(train_message({"a"}, 60), HasSubstr("the largest possible is"));
+}
+
+TEST(Tokenizer, ComesBackFromBytesAndFromAFile) {
+  const auto path =
+      std::filesystem::temp_directory_path() / ("toller-tokenizer-" + std::to_string(::getpid()));
+  std::ofstream(path, std::ios::binary) << tokenizer().bytes();
+  const Tokenizer from_file = Tokenizer::load(path.string());
+  const Tokenizer from_bytes = Tokenizer::from_bytes(tokenizer().bytes(), "a test");
+  std::filesystem::remove(path);
+  for (const std::string& text : sentences()) {
+    EXPECT_EQ(from_file.encode(text, 20), tokenizer().encode(text, 20));
+    EXPECT_EQ(from_bytes.encode(text, 20), tokenizer().encode(text, 20));
+  }
+  EXPECT_EQ(from_file.bytes(), tokenizer().bytes());
+}
+
+TEST(Tokenizer, RefusesWhatIsNoModel) {
+  EXPECT_THAT(message_of([] { Tokenizer::load("/nowhere/x.model"); }),
+              HasSubstr("/nowhere/x.model: cannot open"));
+  EXPECT_THAT(message_of([] { Tokenizer::load("/"); }), HasSubstr("/: is a folder"));
+  EXPECT_THAT(message_of([] { Tokenizer::from_bytes("", "here"); }),
+              HasSubstr("here: not a sentencepiece model"));
+  EXPECT_THAT(message_of([] { Tokenizer::from_bytes("hello world", "here"); }),
+              HasSubstr("here: not a sentencep"));
+  const std::string half = tokenizer().bytes().substr(0, tokenizer().bytes().size() / 2);
+  EXPECT_THAT(message_of([&] { Tokenizer::from_bytes(half, "here"); }), HasSubstr("here: "));
+}
+
+/// One sentence, as often as the trainer likes.
+class Sentences final : public sentencepiece::SentenceIterator {
+ public:
+  bool done() const override { return next_ == texts_.size(); }
+  void Next() override { ++next_; }
+  const std::string& value() const override { return texts_[next_]; }
+  sentencepiece::util::Status status() const override { return {}; }
+
+ private:
+  std::vector<std::string> texts_ = sentences();
+  std::size_t next_ = 0;
+};
+
+TEST(Tokenizer, RefusesModelsWithOtherSpecialTokens) {
+  Sentences texts;
+  std::string model;
+  const auto status = sentencepiece::SentencePieceTrainer::Train({{"vocab_size", "50"}, {"minloglevel", "2"}},
+                                                                 &texts, &model);
+  ASSERT_TRUE(status.ok()) << status.ToString();
+  EXPECT_THAT(message_of([&] { Tokenizer::from_bytes(model, "foreign.model"); }),
+              HasSubstr("foreign.model: the tokenizer has pad at id -1, expected 0"));
+}
+
+TEST(Tokenizer, DecodeRefusesTokensOutsideTheVocabulary) {
+  EXPECT_THAT(message_of([] { tokenizer().decode({50}); }),
+              HasSubstr("token 50 lies outside the vocabulary of 50"));
+  EXPECT_THAT(message_of([] { tokenizer().decode({-1}); }), HasSubstr("token -1"));
+}
+
+TEST(Tokenizer, EncodesOnManyThreadsAtOnce) {
+  const std::vector<std::string> texts = sentences();
+  std::vector<std::vector<std::int32_t>> expected;
+  for (const std::string& text : texts) expected.push_back(tokenizer().encode(text, 20));
+  std::array<int, 8> wrong{};
+  {
+    std::vector<std::jthread> threads;
+    for (int& count : wrong) {
+      threads.emplace_back([&texts, &expected, &count] {
+        for (std::size_t i = 0; i < texts.size(); ++i)
+          count += tokenizer().encode(texts[i], 20) != expected[i];
+      });
+    }
+  }
+  for (const int count : wrong) EXPECT_EQ(count, 0);
+}
+
+}  // namespace
+}  // namespace toller
