@@ -27,10 +27,13 @@ struct AdamWOptions {
 template <class T>
 class AdamW {
  public:
+  /// `slices` lie one behind the other from element 0. Throws UsageError that names an option out of its
+  /// range.
   AdamW(Ops<T>& ops, std::vector<DecaySlice> slices, const AdamWOptions& options);
 
   /// One update. `gradient` is that of the whole global batch, the same on every rank. `step` counts from 1.
-  /// Returns the global gradient norm before clipping; throws Error when it is not finite (nothing is updated then).
+  /// Returns the global gradient norm before clipping; throws Error when it is not finite (nothing is updated
+  /// then).
   double update(std::int64_t step, double learning_rate, const T* gradient, T* parameters);
 
   std::span<T> m() { return m_; }

@@ -1,4 +1,4 @@
-// Learning rate by step: linear warm-up, then linear or cosine decay to a floor, or constant.
+// Learning rate by step: linear warm-up, then linear or cosine decay to 0, or constant.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +15,9 @@ struct Schedule {
   std::int64_t warmup_steps = 0;
   std::int64_t total_steps = 1;
 
-  /// Rate of step 1 … total_steps. Step s of the warm-up has peak · s / warmup_steps; the decay would reach 0 at
-  /// total_steps + 1.
+  /// Rate of step 1 … total_steps. Step s of the warm-up has peak · s / warmup_steps; the decay would reach 0
+  /// at total_steps + 1. A warm-up longer than total_steps never reaches the peak. Throws UsageError that
+  /// names a negative or non-finite member, Error for any other step.
   double at(std::int64_t step) const;
 };
 
