@@ -15,6 +15,8 @@ class Embedder {
  public:
   /// Reads the model's parameters (fp32). Uses the OpenMP threads of this process.
   explicit Embedder(const CheckpointReader& model);
+  /// From parameters in memory (flat, as `table` says), which are copied.
+  Embedder(const EncoderConfig& config, const ParameterTable& table, std::span<const float> parameters);
   ~Embedder();
   Embedder(const Embedder&) = delete;
   Embedder& operator=(const Embedder&) = delete;
@@ -24,8 +26,8 @@ class Embedder {
   /// Embeddings of rows [first, last) into out [last − first, dimension], row-major.
   void embed(const TokenTable& table, std::int64_t first, std::int64_t last, std::span<float> out);
 
-  /// All rows, the work shared over ranks (each rank embeds a slice of about equal token counts) and gathered on
-  /// all of them: out [table.rows(), dimension].
+  /// All rows, the work shared over ranks (each rank embeds a slice of about equal token counts) and gathered
+  /// on all of them: out [table.rows(), dimension].
   void embed_all(const TokenTable& table, Communicator& communicator, std::span<float> out);
 
  private:

@@ -1,0 +1,28 @@
+// Text → terms for BM25: words by Unicode's rules (UAX #29), case folded, optionally stemmed.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace toller {
+
+class TextAnalyzer {
+ public:
+  /// `stemmer`: a Snowball algorithm ("english", "porter", "german", …) or "none". UsageError for another
+  /// name.
+  explicit TextAnalyzer(const std::string& stemmer);
+  TextAnalyzer(TextAnalyzer&&) noexcept;
+  ~TextAnalyzer();
+
+  /// The terms in order. Pieces without letter, digit or ideograph (blanks, punctuation, symbols) are
+  /// dropped. One thread at a time.
+  std::vector<std::string> terms(std::string_view text);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace toller
