@@ -1,0 +1,163 @@
+#include "train/trainer.h"
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/run_checkpoints.h"
+#include "cli/command.h"
+#include "error.h"
+
+namespace toller {
+namespace {
+
+namespace po = boost::program_options;
+
+/// A flag whose value lands in `field`; its default is the field's own.
+template <class Value>
+po::typed_value<Value>* into(Value& field, const char* name = "N") {
+  return po::value<Value>(&field)->default_value(field)->value_name(name);
+}
+
+/// Numbers print as typed ("0.05"), not with all digits of a double.
+po::typed_value<double>* into(double& field) {
+  return po::value<double>(&field)->default_value(field, fmt::format("{}", field))->value_name("X");
+}
+
+po::typed_value<bool>* flag(bool& field) {
+  return po::bool_switch(&field);
+}
+
+po::options_description declare_options(TrainingOptions& options, std::string& resume) {
+  po::options_description run("Data and run");
+  run.add_options()("data", po::value(&options.data)->value_name("FILE"),
+                    "token store that `toller prepare` wrote")(
+      "out", po::value(&options.out)->value_name("DIR"),
+      "folder of the run: checkpoints, metrics.jsonl, config.json")(
+      "resume", po::value(&resume)->value_name("DIR"),
+      "go on with the run in DIR from its newest valid checkpoint, with its options; of the flags only the "
+      "length of "
+      "the run, logging, evaluation, checkpoints and threads may be changed")(
+      "split", into(options.split, "NAME"), "split of the store to train on")(
+      "steps", into(options.steps), "optimiser steps; 0: as many as --epochs makes")(
+      "epochs", into(options.epochs), "passes over the queries")(
+      "seed", into(options.seed), "of initialisation, order, sampling and dropout")(
+      "checkpoint-every", into(options.checkpoint_every), "steps between checkpoints; 0: one at the end")(
+      "keep", into(options.keep), "newest checkpoints to keep, step 0 not counted; 0: all")(
+      "eval-every", into(options.eval_every), "steps between evaluations; 0: none")(
+      "eval-split", into(options.eval_split, "NAME"), "split to evaluate on")(
+      "eval-queries", into(options.eval_queries), "queries of it to use; 0: all")(
+      "log-every", into(options.log_every), "steps between lines of the log and of metrics.jsonl");
+
+  po::options_description model("Model");
+  model.add_options()("preset", into(options.preset, "NAME"),
+                      "tiny (2 layers, 128), mini (4, 256), minilm (6, 384) or base (12, 768)")(
+      "init", into(options.init, "FILE"), "start from this checkpoint (or run folder) instead of at random")(
+      "layers", into(options.layers), "layers, instead of the preset's")(
+      "hidden-size", into(options.hidden_size), "width, instead of the preset's")(
+      "heads", into(options.heads), "attention heads, instead of the preset's")(
+      "intermediate-size", into(options.intermediate_size), "width of the feed-forward part")(
+      "pooling", into(options.pooling, "NAME"), "mean, cls or last token")(
+      "no-normalize", flag(options.no_normalize), "scores are plain dot products, not cosines")(
+      "dropout", into(options.dropout), "of hidden states and of attention probabilities")(
+      "max-length", into(options.max_length), "tokens a text; longer ones are cut; 0: the store's");
+
+  po::options_description batches("Batches and loss");
+  batches.add_options()("global-batch", into(options.global_batch), "queries a batch, over all ranks")(
+      "micro-batch", into(options.micro_batch),
+      "queries encoded at a time on a rank, to bound memory; the result is the same; 0: all")(
+      "accumulate", into(options.accumulate), "batches whose gradients make one step")(
+      "positives", into(options.positives), "relevant documents drawn for a query")(
+      "hard-negatives", into(options.hard_negatives), "documents judged not relevant drawn for a query")(
+      "loss", into(options.loss, "NAME"), "infonce")("temperature", into(options.temperature),
+                                                     "of the scores")(
+      "learn-temperature", flag(options.learn_temperature), "train the temperature too")(
+      "symmetric", flag(options.symmetric), "average with the loss of the documents over the queries");
+
+  po::options_description optimiser("Optimiser");
+  optimiser.add_options()("lr", into(options.lr), "highest learning rate")(
+      "schedule", into(options.schedule, "NAME"), "after the warm-up: linear, cosine or constant")(
+      "warmup", into(options.warmup), "steps of warm-up; below 1: a share of all steps")(
+      "weight-decay", into(options.weight_decay), "decoupled; none on biases and norms")(
+      "clip", into(options.clip), "greatest norm of the whole gradient; 0: no clipping")(
+      "adam-beta1", into(options.adam_beta1), "decay of the first moment")(
+      "adam-beta2", into(options.adam_beta2), "decay of the second moment")(
+      "adam-epsilon", into(options.adam_epsilon), "added to the root of the second moment");
+
+  po::options_description machine("Machine");
+  machine.add_options()("device", into(options.device, "NAME"), "auto or cpu")(
+      "threads", into(options.threads),
+      "a rank; 0: OMP_NUM_THREADS, or the machine's processors over its ranks")(
+      "precision", into(options.precision, "NAME"), "float, or double to verify with");
+  po::options_description all("Options");
+  return all.add(run).add(model).add(batches).add(optimiser).add(machine);
+}
+
+/// Flags that may differ from those of the run that goes on.
+const std::set<std::string> kResumable = {"steps",      "epochs",     "checkpoint-every", "keep",
+                                          "eval-every", "eval-split", "eval-queries",     "log-every",
+                                          "threads",    "data"};
+
+/// The options of the run in the checkpoint, with the flags given now laid over them.
+TrainingOptions resumed_options(const CheckpointMeta& meta, const std::string& origin, const std::string& run,
+                                const po::variables_map& values, const TrainingOptions& given) {
+  const nlohmann::json now = to_json(given);
+  nlohmann::json merged = meta.training;
+  if (!merged.is_object()) fail("{}: holds no training options: the run cannot be resumed", origin);
+  for (const auto& [name, value] : values) {
+    if (value.defaulted() || !now.contains(name)) continue;
+    if (kResumable.contains(name)) {
+      merged[name] = now[name];
+    } else if (merged.value(name, nlohmann::json()) != now[name]) {
+      fail_usage(
+          "--{} does not go with --resume: the run has {}, and a changed value would make it another run",
+          name, merged.value(name, nlohmann::json()).dump());
+    }
+  }
+  TrainingOptions options = training_options_from_json(merged, origin);
+  options.out = run;
+  return options;
+}
+
+/// The file that root finds, on every rank: ranks must not choose apart while files come and go.
+std::filesystem::path checkpoint_to_resume(const std::string& run, Communicator& communicator) {
+  std::string name(4096, '\0');
+  if (communicator.rank() == 0) {
+    std::vector<std::string> skipped;
+    const std::string found = newest_valid_checkpoint(run, skipped).string();
+    for (const std::string& reason : skipped) fmt::print(stderr, "warning: skipped {}\n", reason);
+    if (found.size() >= name.size()) fail("{}: the path is too long", found);
+    found.copy(name.data(), found.size());
+  }
+  communicator.broadcast(std::span(reinterpret_cast<std::uint8_t*>(name.data()), name.size()), 0);
+  return name.c_str();
+}
+
+}  // namespace
+
+int run_train(CommandContext& context) {
+  TrainingOptions options;
+  std::string resume;
+  auto values = parse_options(
+      context, "[mpirun -np N] toller train --data FILE --out DIR [options]",
+      "Trains a text encoder for retrieval. Under mpirun every rank takes a part of each batch, "
+      "and every query meets the documents of all ranks.",
+      declare_options(options, resume));
+  if (!values) return 0;
+  po::notify(*values);
+  if (resume.empty()) {
+    options.data = required_option(*values, "data");
+    options.out = required_option(*values, "out");
+    train(options, context.communicator);
+    return 0;
+  }
+  if (!options.out.empty()) fail_usage("--out does not go with --resume: the run stays in its folder");
+  const auto checkpoint = checkpoint_to_resume(resume, context.communicator);
+  const CheckpointMeta meta = CheckpointReader(checkpoint).meta();
+  resume_training(resumed_options(meta, checkpoint.string(), resume, *values, options), checkpoint,
+                  context.communicator);
+  return 0;
+}
+
+}  // namespace toller

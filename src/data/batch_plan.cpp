@@ -1,0 +1,116 @@
+#include "data/batch_plan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <unordered_map>
+#include <utility>
+
+#include "error.h"
+#include "random.h"
+
+namespace toller {
+
+BatchShare batch_share(std::int64_t batch_size, int rank, int ranks) {
+  return {batch_size * rank / ranks, batch_size * (rank + 1) / ranks};
+}
+
+BatchPlan::BatchPlan(const TokenStore& store, const Split& split, const BatchPlanOptions& options)
+    : store_(store), split_(split), options_(options) {
+  for (std::int64_t row = 0; row < split.size(); ++row) {
+    const auto first = split.grade.begin() + split.offsets[row],
+               last = split.grade.begin() + split.offsets[row + 1];
+    if (std::any_of(first, last, [](std::int32_t grade) { return grade > 0; })) rows_.push_back(row);
+  }
+  if (rows_.empty()) {
+    fail("{}: split '{}' has no query with a relevant document (grade above 0)", store.path.string(),
+         split.name);
+  }
+}
+
+std::int64_t BatchPlan::steps_per_epoch() const {
+  return (queries() + options_.global_batch - 1) / options_.global_batch;
+}
+
+void BatchPlan::shuffle(std::int64_t epoch) {
+  order_ = rows_;
+  for (std::uint64_t i = order_.size() - 1; i > 0; --i) {
+    const PhiloxBlock bits =
+        random_block(options_.seed, RandomStream::kShuffle, i, static_cast<std::uint32_t>(epoch));
+    std::swap(order_[i], order_[uniform_below(bits[0], bits[1], i + 1)]);
+  }
+  epoch_ = epoch;
+}
+
+void BatchPlan::sample(std::int64_t split_row, std::int64_t epoch, bool relevant, std::int64_t count,
+                       std::vector<std::int32_t>& documents) const {
+  // The items with the smallest −log(u)/weight are a weighted sample without replacement (Efraimidis &
+  // Spirakis, 2006).
+  std::vector<std::pair<double, std::int32_t>> keys;
+  for (std::int64_t j = split_.offsets[split_row]; j < split_.offsets[split_row + 1]; ++j) {
+    const std::int32_t grade = split_.grade[j];
+    if ((grade > 0) != relevant) continue;
+    const double weight = relevant ? std::exp2(std::min(grade, 60)) - 1 : 1;
+    const PhiloxBlock bits = random_block(options_.seed, RandomStream::kSampleDocument,
+                                          static_cast<std::uint64_t>(j), static_cast<std::uint32_t>(epoch));
+    keys.emplace_back(-std::log(uniform_open(bits[0])) / weight, split_.document[j]);
+  }
+  const auto taken = std::min<std::size_t>(static_cast<std::size_t>(count), keys.size());
+  std::partial_sort(keys.begin(), keys.begin() + static_cast<std::ptrdiff_t>(taken), keys.end());
+  for (std::size_t i = 0; i < taken; ++i) documents.push_back(keys[i].second);
+}
+
+GlobalBatch BatchPlan::batch(std::int64_t index) {
+  const std::int64_t epoch = index / steps_per_epoch();
+  if (epoch != epoch_) shuffle(epoch);
+  const std::int64_t first = index % steps_per_epoch() * options_.global_batch;
+  const std::int64_t last = std::min(first + options_.global_batch, queries());
+  GlobalBatch batch;
+  for (std::int64_t i = first; i < last; ++i) {
+    const std::int64_t row = order_[i];
+    batch.split_rows.push_back(row);
+    batch.queries.push_back(split_.query[row]);
+    sample(row, epoch, true, options_.positives, batch.documents);
+    batch.positives.push_back(static_cast<std::int32_t>(static_cast<std::int64_t>(batch.documents.size()) -
+                                                        batch.document_offsets.back()));
+    sample(row, epoch, false, options_.hard_negatives, batch.documents);
+    batch.document_offsets.push_back(static_cast<std::int64_t>(batch.documents.size()));
+  }
+  return batch;
+}
+
+CandidateRelations BatchPlan::relations(const GlobalBatch& batch, const BatchShare& share) const {
+  std::unordered_map<std::int32_t, std::vector<std::int32_t>> columns;  // document → where it stands
+  for (std::size_t column = 0; column < batch.documents.size(); ++column) {
+    columns[batch.documents[column]].push_back(static_cast<std::int32_t>(column));
+  }
+  CandidateRelations relations;
+  for (std::int64_t i = share.first; i < share.last; ++i) {
+    const auto positive_first = static_cast<std::int32_t>(batch.document_offsets[i]);
+    const std::int32_t positive_last = positive_first + batch.positives[i];
+    for (std::int32_t column = positive_first; column < positive_last; ++column) {
+      relations.positive.push_back(column);
+    }
+    relations.positive_offsets.push_back(static_cast<std::int64_t>(relations.positive.size()));
+
+    const auto exclude = [&](std::int32_t document) {
+      const auto found = columns.find(document);
+      if (found == columns.end()) return;
+      for (const std::int32_t column : found->second) {
+        if (column < positive_first || column >= positive_last) relations.excluded.push_back(column);
+      }
+    };
+    const auto begin = static_cast<std::ptrdiff_t>(relations.excluded.size());
+    const std::int64_t row = batch.split_rows[i];
+    for (std::int64_t j = split_.offsets[row]; j < split_.offsets[row + 1]; ++j) {
+      if (split_.grade[j] > 0) exclude(split_.document[j]);
+    }
+    if (const std::int32_t own = store_.same_document[batch.queries[i]]; own >= 0) exclude(own);
+    std::sort(relations.excluded.begin() + begin, relations.excluded.end());
+    relations.excluded.erase(std::unique(relations.excluded.begin() + begin, relations.excluded.end()),
+                             relations.excluded.end());
+    relations.excluded_offsets.push_back(static_cast<std::int64_t>(relations.excluded.size()));
+  }
+  return relations;
+}
+
+}  // namespace toller

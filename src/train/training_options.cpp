@@ -1,0 +1,160 @@
+#include "train/training_options.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "error.h"
+#include "optim/schedule.h"
+
+namespace toller {
+namespace {
+
+/// Calls visit(name, field) for every option: one list for writing and for reading.
+template <class Options, class Visit>
+void for_each_option(Options& options, Visit visit) {
+  visit("data", options.data);
+  visit("out", options.out);
+  visit("split", options.split);
+  visit("preset", options.preset);
+  visit("init", options.init);
+  visit("layers", options.layers);
+  visit("hidden-size", options.hidden_size);
+  visit("heads", options.heads);
+  visit("intermediate-size", options.intermediate_size);
+  visit("pooling", options.pooling);
+  visit("no-normalize", options.no_normalize);
+  visit("dropout", options.dropout);
+  visit("global-batch", options.global_batch);
+  visit("micro-batch", options.micro_batch);
+  visit("accumulate", options.accumulate);
+  visit("positives", options.positives);
+  visit("hard-negatives", options.hard_negatives);
+  visit("max-length", options.max_length);
+  visit("loss", options.loss);
+  visit("temperature", options.temperature);
+  visit("learn-temperature", options.learn_temperature);
+  visit("symmetric", options.symmetric);
+  visit("steps", options.steps);
+  visit("epochs", options.epochs);
+  visit("lr", options.lr);
+  visit("schedule", options.schedule);
+  visit("warmup", options.warmup);
+  visit("weight-decay", options.weight_decay);
+  visit("clip", options.clip);
+  visit("adam-beta1", options.adam_beta1);
+  visit("adam-beta2", options.adam_beta2);
+  visit("adam-epsilon", options.adam_epsilon);
+  visit("seed", options.seed);
+  visit("checkpoint-every", options.checkpoint_every);
+  visit("keep", options.keep);
+  visit("eval-every", options.eval_every);
+  visit("eval-split", options.eval_split);
+  visit("eval-queries", options.eval_queries);
+  visit("log-every", options.log_every);
+  visit("precision", options.precision);
+  visit("device", options.device);
+  visit("threads", options.threads);
+}
+
+template <class Number>
+void require_at_least(const char* flag, Number value, Number least) {
+  if (value < least) fail_usage("--{} is {}, must be at least {}", flag, value, least);
+}
+
+/// Finite and in [least, most]; `above`: least itself is refused.
+void require_range(const char* flag, double value, double least, double most, bool above = false) {
+  if (std::isfinite(value) && value <= most && (above ? value > least : value >= least)) return;
+  const char* low = above ? "above" : "at least";
+  if (std::isinf(most)) fail_usage("--{} is {}, must be a number {} {}", flag, value, low, least);
+  fail_usage("--{} is {}, must be a number {} {} and at most {}", flag, value, low, least, most);
+}
+
+void require_choice(const char* flag, const std::string& value, std::initializer_list<const char*> choices) {
+  if (std::any_of(choices.begin(), choices.end(), [&](const char* choice) { return value == choice; }))
+    return;
+  fail_usage("--{} '{}' is unknown; choose {}", flag, value, fmt::join(choices, ", "));
+}
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+}  // namespace
+
+void TrainingOptions::validate() const {
+  require_at_least<std::int64_t>("global-batch", global_batch, 1);
+  require_at_least<std::int64_t>("micro-batch", micro_batch, 0);
+  require_at_least<std::int64_t>("accumulate", accumulate, 1);
+  require_at_least<std::int64_t>("positives", positives, 1);
+  require_at_least<std::int64_t>("hard-negatives", hard_negatives, 0);
+  if (max_length != 0) require_at_least("max-length", max_length, 3);
+  require_at_least<std::int64_t>("steps", steps, 0);
+  require_range("epochs", epochs, 0, 1e9, true);
+  require_range("lr", lr, 0, kInfinity);
+  require_range("warmup", warmup, 0, 1e12);
+  require_range("weight-decay", weight_decay, 0, kInfinity);
+  require_range("clip", clip, 0, kInfinity);
+  require_range("adam-beta1", adam_beta1, 0, 0.9999999);
+  require_range("adam-beta2", adam_beta2, 0, 0.9999999);
+  require_range("adam-epsilon", adam_epsilon, 0, 1, true);
+  require_range("temperature", temperature, 0.001, 100);
+  require_range("dropout", dropout, 0, 0.999);
+  require_at_least<std::int64_t>("checkpoint-every", checkpoint_every, 0);
+  require_at_least<std::int64_t>("keep", keep, 0);
+  require_at_least<std::int64_t>("eval-every", eval_every, 0);
+  require_at_least<std::int64_t>("eval-queries", eval_queries, 0);
+  require_at_least<std::int64_t>("log-every", log_every, 1);
+  require_at_least("threads", threads, 0);
+  for (const auto& [flag, value] :
+       {std::pair{"layers", layers}, std::pair{"hidden-size", hidden_size}, std::pair{"heads", heads},
+        std::pair{"intermediate-size", intermediate_size}}) {
+    require_at_least(flag, value, 0);
+    if (value > 0 && !init.empty())
+      fail_usage("--{} does not go with --init, whose checkpoint decides", flag);
+  }
+  require_choice("loss", loss, {"infonce"});
+  require_choice("precision", precision, {"float", "double"});
+  require_choice("device", device, {"auto", "cpu"});
+  pooling_from_name(pooling);
+  decay_from_name(schedule);
+}
+
+nlohmann::ordered_json to_json(const TrainingOptions& options) {
+  nlohmann::ordered_json json;
+  for_each_option(options, [&](const char* name, const auto& value) { json[name] = value; });
+  return json;
+}
+
+TrainingOptions training_options_from_json(const nlohmann::json& json, const std::string& origin) {
+  if (!json.is_object()) fail("{}: holds no training options: the run cannot be resumed", origin);
+  TrainingOptions options;
+  for_each_option(options, [&](const char* name, auto& value) {
+    if (!json.contains(name)) return;
+    try {
+      json.at(name).get_to(value);
+    } catch (const nlohmann::json::exception& problem) {
+      fail("{}: training option {}: {}", origin, name, problem.what());
+    }
+  });
+  return options;
+}
+
+EncoderConfig encoder_config_for(const TrainingOptions& options, std::int32_t vocabulary_size,
+                                 std::int32_t max_length) {
+  EncoderConfig config = preset_config(options.preset);
+  config.vocabulary_size = vocabulary_size;
+  if (options.layers > 0) config.layers = options.layers;
+  if (options.hidden_size > 0) config.hidden_size = options.hidden_size;
+  if (options.heads > 0) config.heads = options.heads;
+  if (options.intermediate_size > 0) config.intermediate_size = options.intermediate_size;
+  config.max_positions = std::max(config.max_positions, max_length);
+  config.hidden_dropout = config.attention_dropout = options.dropout;
+  config.pooling = pooling_from_name(options.pooling);
+  config.normalize = !options.no_normalize;
+  try {
+    config.validate();
+  } catch (const Error& problem) {
+    fail_usage("{} (flags --hidden-size, --heads, --layers, --intermediate-size)", problem.what());
+  }
+  return config;
+}
+
+}  // namespace toller

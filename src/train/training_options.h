@@ -1,0 +1,77 @@
+// What a training run is told. Field names are the command line's flags with underscores; the same names
+// stand in RUN/config.json and in the checkpoints, so that `--config RUN/config.json` repeats a run.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "model/config.h"
+
+namespace toller {
+
+struct TrainingOptions {
+  std::string data;  ///< token store
+  std::string out;   ///< run folder
+  std::string split = "train";
+
+  // Model. With `init` the encoder is that of the checkpoint, otherwise preset and sizes (0: the preset's).
+  std::string preset = "tiny";
+  std::string init;
+  std::int32_t layers = 0, hidden_size = 0, heads = 0, intermediate_size = 0;
+  std::string pooling = "mean";
+  bool no_normalize = false;
+  double dropout = 0.1;
+
+  // Batches.
+  std::int64_t global_batch = 64;
+  std::int64_t micro_batch = 0;  ///< queries encoded at a time on a rank; 0: all
+  std::int64_t accumulate = 1;   ///< batches a step
+  std::int64_t positives = 1;
+  std::int64_t hard_negatives = 0;
+  std::int32_t max_length = 0;  ///< tokens a text; 0: the store's
+
+  // Loss.
+  std::string loss = "infonce";
+  double temperature = 0.05;
+  bool learn_temperature = false;
+  bool symmetric = false;
+
+  // Optimiser.
+  std::int64_t steps = 0;  ///< 0: `epochs` decides
+  double epochs = 1;
+  double lr = 1e-3;
+  std::string schedule = "linear";
+  double warmup = 0.1;  ///< steps, or a share of all steps when below 1
+  double weight_decay = 0.01;
+  double clip = 1;
+  double adam_beta1 = 0.9;
+  double adam_beta2 = 0.999;
+  double adam_epsilon = 1e-8;
+
+  // The run.
+  std::uint64_t seed = 1;
+  std::int64_t checkpoint_every = 0;  ///< steps; 0: at the end alone
+  std::int64_t keep = 3;              ///< checkpoints besides step 0; 0: all
+  std::int64_t eval_every = 0;        ///< steps; 0: never
+  std::string eval_split = "dev";
+  std::int64_t eval_queries = 500;
+  std::int64_t log_every = 10;
+  std::string precision = "float";
+  std::string device = "auto";
+  int threads =
+      0;  ///< a rank; 0: OMP_NUM_THREADS, or the processors shared out over the ranks of the machine
+
+  /// UsageError that names the flag for values out of range or that do not go together.
+  void validate() const;
+};
+
+nlohmann::ordered_json to_json(const TrainingOptions& options);
+/// Fields that are absent keep their defaults; `origin` names the source in errors.
+TrainingOptions training_options_from_json(const nlohmann::json& json, const std::string& origin);
+
+/// The encoder that the options ask for (without `init`), for a vocabulary and a longest text.
+EncoderConfig encoder_config_for(const TrainingOptions& options, std::int32_t vocabulary_size,
+                                 std::int32_t max_length);
+
+}  // namespace toller
