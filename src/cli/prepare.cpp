@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <filesystem>
-#include <iostream>
 #include <nlohmann/json.hpp>
 #include <string_view>
 #include <unordered_set>
@@ -107,7 +107,7 @@ Tokenizer make_tokenizer(const PrepareOptions& options, const Collection& collec
   const std::vector<std::string> texts = training_texts(collection, options.training.max_sentences);
   fmt::print("training a tokenizer of {} pieces on {} texts\n", options.training.vocabulary_size,
              texts.size());
-  std::cout.flush();
+  std::fflush(stdout);
   Tokenizer tokenizer = Tokenizer::train(texts, options.training);
   const fs::path path = fs::path(options.out).replace_extension(".model");
   AtomicFileWriter file(path);
@@ -150,7 +150,7 @@ void prepare(const PrepareOptions& options, nlohmann::ordered_json& figures) {
   }
   fmt::print("read {}: {} documents, {} queries; {}; {:.1f} s\n", options.collection.string(),
              collection.documents.size(), collection.queries.size(), splits, watch.seconds());
-  std::cout.flush();
+  std::fflush(stdout);
   const Tokenizer tokenizer = make_tokenizer(options, collection, figures);
   const TokenizeReport counts =
       write_token_store(collection, tokenizer, options.max_length, options.threads, options.out);

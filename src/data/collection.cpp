@@ -22,6 +22,15 @@ constexpr std::string_view kQrelsHeader = "query-id\tcorpus-id\tscore";
 /// Rows by id. The keys are views into the records, which no longer move.
 using RowOfId = std::unordered_map<std::string_view, std::int32_t>;
 
+/// What the JSON parser objects to, without its prefix (it counts this line as line 1) and without the text
+/// it read.
+std::string json_complaint(const nlohmann::json::parse_error& error) {
+  const std::string_view whole = error.what();
+  const std::size_t colon = whole.find(": ");
+  const std::string_view complaint = colon == std::string_view::npos ? whole : whole.substr(colon + 2);
+  return std::string(complaint.substr(0, complaint.find("; last read")));
+}
+
 /// A string field of a record; "" if it is optional and missing or null.
 std::string string_field(const nlohmann::json& record, const char* name, bool optional,
                          const LineReader& reader) {
@@ -40,7 +49,7 @@ TextRecord parse_record(std::string_view line, bool with_title, const LineReader
   try {
     object = nlohmann::json::parse(line);
   } catch (const nlohmann::json::parse_error& error) {
-    reader.fail_here("broken JSON near column {}: {}", error.byte, error.what());
+    reader.fail_here("broken JSON near column {}: {}", error.byte, json_complaint(error));
   }
   if (!object.is_object()) reader.fail_here("expected a JSON object, found {}", object.type_name());
   TextRecord record{string_field(object, "_id", false, reader), string_field(object, "text", false, reader)};

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <regex>
 #include <sstream>
 #include <unordered_map>
 
@@ -17,19 +18,25 @@
 namespace toller {
 namespace {
 
-/// Hands `count` evenly spaced texts of a vector to the trainer.
-class EvenlySpacedTexts final : public sentencepiece::SentenceIterator {
+/// Hands texts that are not blank to the trainer: all, or `limit` of them, evenly spaced.
+class TrainingTexts final : public sentencepiece::SentenceIterator {
  public:
-  EvenlySpacedTexts(const std::vector<std::string>& texts, std::size_t count)
-      : texts_(texts), count_(count) {}
+  TrainingTexts(const std::vector<std::string>& texts, std::size_t limit) {
+    for (const std::string& text : texts) {
+      if (!is_blank(text)) texts_.push_back(&text);
+    }
+    count_ = std::min(texts_.size(), limit);
+  }
+  bool empty() const { return count_ == 0; }
+
   bool done() const override { return next_ >= count_; }
   void Next() override { ++next_; }
-  const std::string& value() const override { return texts_[next_ * texts_.size() / count_]; }
+  const std::string& value() const override { return *texts_[next_ * texts_.size() / count_]; }
   sentencepiece::util::Status status() const override { return {}; }
 
  private:
-  const std::vector<std::string>& texts_;
-  std::size_t count_;
+  std::vector<const std::string*> texts_;
+  std::size_t count_ = 0;
   std::size_t next_ = 0;
 };
 
@@ -58,6 +65,19 @@ std::unordered_map<std::string, std::string> trainer_arguments(const Tokenizer::
   };
 }
 
+/// Throws what sentencepiece's trainer says ("…] Vocabulary size is smaller than required_chars. 16 vs 39.
+/// …"), in terms of our options where it is the known case.
+[[noreturn]] void fail_training(const std::string& message, const Tokenizer::TrainOptions& options) {
+  static const std::regex too_small("required_chars\\. \\d+ vs (\\d+)");
+  std::smatch match;
+  if (std::regex_search(message, match, too_small)) {
+    fail(
+        "tokenizer training: a vocabulary of {} is too small; the characters of these texts need at least {}",
+        options.vocabulary_size, match[1].str());
+  }
+  fail("tokenizer training: {}", message);
+}
+
 void require_special_token(std::int32_t found, std::int32_t expected, const char* name,
                            const std::string& origin) {
   if (found == expected) return;
@@ -78,19 +98,18 @@ Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 Tokenizer::~Tokenizer() = default;
 
 Tokenizer Tokenizer::train(const std::vector<std::string>& texts, const TrainOptions& options) {
-  // The library ends the process where it finds nothing to train on.
-  if (std::ranges::all_of(texts, is_blank)) fail("tokenizer training: there are no texts, or all are empty");
   if (options.vocabulary_size < 5) {
     fail("tokenizer training: vocabulary size {}: at least 5 is needed (4 special tokens)",
          options.vocabulary_size);
   }
   if (options.max_sentences < 1) fail("tokenizer training: max_sentences is {}", options.max_sentences);
   if (options.threads < 1) fail("tokenizer training: threads is {}", options.threads);
-  EvenlySpacedTexts sample(texts, std::min(texts.size(), static_cast<std::size_t>(options.max_sentences)));
+  TrainingTexts sample(texts, static_cast<std::size_t>(options.max_sentences));
+  // The library ends the process where it finds nothing to train on.
+  if (sample.empty()) fail("tokenizer training: there are no texts, or all are empty");
   std::string model;
   const auto status = sentencepiece::SentencePieceTrainer::Train(trainer_arguments(options), &sample, &model);
-  // sentencepiece's own words ("Vocabulary size is smaller than required_chars. 16 vs 39 …") hold the bound.
-  if (!status.ok()) fail("tokenizer training: {}", status.message());
+  if (!status.ok()) fail_training(status.message(), options);
   Tokenizer tokenizer = from_bytes(std::move(model), "the trained tokenizer");
   if (tokenizer.vocabulary_size() < options.vocabulary_size) {
     fail("tokenizer training: a vocabulary of {} is too large for these texts; the largest possible is {}",
@@ -101,8 +120,7 @@ Tokenizer Tokenizer::train(const std::vector<std::string>& texts, const TrainOpt
 
 Tokenizer Tokenizer::load(const std::string& path) {
   std::error_code ignored;
-  if (std::filesystem::is_directory(path, ignored))
-    fail("{}: is a folder, expected a sentencepiece model", path);
+  if (std::filesystem::is_directory(path, ignored)) fail("{}: is a folder, expected a tokenizer", path);
   std::ifstream file(path, std::ios::binary);
   if (!file) fail("{}: cannot open the tokenizer: {}", path, std::strerror(errno));
   std::ostringstream bytes;
@@ -116,7 +134,7 @@ Tokenizer Tokenizer::from_bytes(std::string bytes, const std::string& origin) {
   impl->bytes = std::move(bytes);
   if (impl->bytes.empty()) fail("{}: not a sentencepiece model: no bytes", origin);
   const auto status = impl->processor.LoadFromSerializedProto(impl->bytes);
-  if (!status.ok()) fail("{}: not a sentencepiece model: {}", origin, status.message());
+  if (!status.ok()) fail("{}: not a sentencepiece model, or a damaged one", origin);
   require_special_token(impl->processor.pad_id(), kPad, "pad", origin);
   require_special_token(impl->processor.unk_id(), kUnknown, "unk", origin);
   require_special_token(impl->processor.bos_id(), kBegin, "bos", origin);

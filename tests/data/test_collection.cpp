@@ -79,7 +79,7 @@ INSTANTIATE_TEST_SUITE_P(
     Records, ReadBeirError,
     ::testing::Values(
         BadFile{"corpus.jsonl", "{\"_id\": \"d1\", \"text\": \"a\"}\n{\"_id\": \"d2\", \"text\"\n",
-                ":2: broken JSON"},
+                ":2: broken JSON near column 21: syntax error"},
         BadFile{"queries.jsonl", kTwoQueries + "{\"_id\": \"q3\", \"text\": \"a\"} x\n", ":3: broken JSON"},
         BadFile{"queries.jsonl", kTwoQueries + "{\"_id\": \"q3\", \"text\": \"\\ud800\"}\n",
                 ":3: broken JSON"},

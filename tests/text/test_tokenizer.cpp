@@ -157,9 +157,18 @@ TEST(Tokenizer, SaysTheLargestPossibleVocabulary) {
   EXPECT_THAT(train_message(sentences(), largest + 1), HasSubstr(lead));
 }
 
-TEST(Tokenizer, RefusesTooSmallVocabulariesAndNoText) {
-  EXPECT_THAT(train_message(sentences(), 10),
-              HasSubstr("Vocabulary size is smaller than required_chars. 10 vs"));
+TEST(Tokenizer, SaysTheSmallestPossibleVocabulary) {
+  const std::string message = train_message(sentences(), 10);
+  const std::string lead = "need at least ";
+  ASSERT_THAT(message, HasSubstr("a vocabulary of 10 is too small"));
+  ASSERT_THAT(message, HasSubstr(lead));
+  const std::int32_t smallest = std::stoi(message.substr(message.find(lead) + lead.size()));
+  EXPECT_GT(smallest, 10);
+  EXPECT_EQ(train_message(sentences(), smallest), "no error");
+  EXPECT_THAT(train_message(sentences(), smallest - 1), HasSubstr(lead));
+}
+
+TEST(Tokenizer, RefusesSillyVocabulariesAndNoText) {
   EXPECT_THAT(train_message(sentences(), -3), HasSubstr("vocabulary size -3"));
   EXPECT_THAT(train_message({}, 60), HasSubstr("there are no texts"));
   EXPECT_THAT(train_message({"  ", "\u2581", "\uFFFD", "\u200B"}, 60), HasSubstr("there are no texts"));

@@ -1,0 +1,138 @@
+// Batches: every query once an epoch, the right documents, and the masks.
+#include "data/batch_plan.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "data/synthetic_store.h"
+#include "error.h"
+
+namespace toller {
+namespace {
+
+std::int32_t grade_of(const Split& split, std::int64_t row, std::int32_t document) {
+  for (std::int64_t j = split.offsets[row]; j < split.offsets[row + 1]; ++j) {
+    if (split.document[j] == document) return split.grade[j];
+  }
+  return -1;
+}
+
+TEST(BatchPlan, AnEpochVisitsEveryQueryOnce) {
+  const TokenStore store = synthetic_store();
+  BatchPlan plan(store, store.split("train"), {.seed = 5, .global_batch = 16});
+  ASSERT_EQ(plan.steps_per_epoch(), 3);  // 16 + 16 + 8
+  std::multiset<std::int32_t> first, second;
+  std::vector<std::int32_t> order;
+  for (std::int64_t index = 0; index < 6; ++index) {
+    const GlobalBatch batch = plan.batch(index);
+    EXPECT_EQ(batch.size(), index % 3 == 2 ? 8 : 16);
+    (index < 3 ? first : second).insert(batch.queries.begin(), batch.queries.end());
+    order.insert(order.end(), batch.queries.begin(), batch.queries.end());
+  }
+  EXPECT_EQ(first.size(), 40u);
+  EXPECT_EQ(std::set<std::int32_t>(first.begin(), first.end()).size(), 40u);
+  EXPECT_EQ(first, second);
+  EXPECT_FALSE(std::equal(order.begin(), order.begin() + 40, order.begin() + 40)) << "epochs differ in order";
+}
+
+TEST(BatchPlan, ABatchDependsOnSeedAndIndexAlone) {
+  const TokenStore store = synthetic_store();
+  const BatchPlanOptions options{.seed = 5, .global_batch = 16, .positives = 2, .hard_negatives = 1};
+  BatchPlan forward(store, store.split("train"), options), backward(store, store.split("train"), options);
+  std::map<std::int64_t, GlobalBatch> batches;
+  for (std::int64_t index = 0; index < 6; ++index) batches[index] = forward.batch(index);
+  for (std::int64_t index = 5; index >= 0; --index) {
+    const GlobalBatch batch = backward.batch(index);
+    EXPECT_EQ(batch.queries, batches[index].queries);
+    EXPECT_EQ(batch.documents, batches[index].documents);
+  }
+  BatchPlan other(store, store.split("train"), {.seed = 6, .global_batch = 16});
+  EXPECT_NE(other.batch(0).queries, batches[0].queries);
+}
+
+TEST(BatchPlan, DocumentsArePositivesThenHardNegatives) {
+  const TokenStore store = synthetic_store();
+  const Split& split = store.split("train");
+  BatchPlan plan(store, split, {.seed = 1, .global_batch = 10, .positives = 5, .hard_negatives = 3});
+  const GlobalBatch batch = plan.batch(0);
+  for (std::int64_t i = 0; i < batch.size(); ++i) {
+    const std::int64_t first = batch.document_offsets[i], last = batch.document_offsets[i + 1];
+    EXPECT_EQ(batch.positives[i], 2) << "the query has two relevant documents, fewer than asked for";
+    EXPECT_EQ(last - first, 2 + 3);
+    for (std::int64_t j = first; j < last; ++j) {
+      const std::int32_t grade = grade_of(split, batch.split_rows[i], batch.documents[j]);
+      EXPECT_TRUE(j - first < batch.positives[i] ? grade > 0 : grade == 0);
+    }
+  }
+}
+
+TEST(BatchPlan, PositivesFollowTheGain) {
+  // Grades 2 and 1 have gains 3 and 1: the first is drawn three times out of four.
+  const TokenStore store = synthetic_store();
+  const Split& split = store.split("train");
+  BatchPlan plan(store, split, {.seed = 1, .global_batch = 40});
+  int high = 0, total = 0;
+  for (std::int64_t epoch = 0; epoch < 100; ++epoch) {
+    const GlobalBatch batch = plan.batch(epoch);
+    for (std::int64_t i = 0; i < batch.size(); ++i) {
+      high += grade_of(split, batch.split_rows[i], batch.documents[i]) == 2;
+      ++total;
+    }
+  }
+  EXPECT_NEAR(static_cast<double>(high) / total, 0.75, 0.035);  // 5 standard deviations of 4,000 draws
+}
+
+TEST(BatchPlan, RelationsMatchTheJudgements) {
+  const TokenStore store = synthetic_store();
+  const Split& split = store.split("train");
+  BatchPlan plan(store, split, {.seed = 3, .global_batch = 20, .positives = 1, .hard_negatives = 2});
+  const GlobalBatch batch = plan.batch(0);
+  const BatchShare share{4, 15};
+  const CandidateRelations relations = plan.relations(batch, share);
+  std::int64_t excluded_in_all = 0;
+  for (std::int64_t i = share.first; i < share.last; ++i) {
+    const std::int64_t local = i - share.first;
+    for (std::int64_t column = 0; column < batch.document_offsets.back(); ++column) {
+      const std::int32_t document = batch.documents[column];
+      const bool own_positive =
+          column >= batch.document_offsets[i] && column < batch.document_offsets[i] + batch.positives[i];
+      const bool relevant = grade_of(split, batch.split_rows[i], document) > 0;
+      const bool itself = store.same_document[batch.queries[i]] == document;
+      const auto listed = [&](const std::vector<std::int64_t>& offsets,
+                              const std::vector<std::int32_t>& columns) {
+        return std::binary_search(columns.begin() + offsets[local], columns.begin() + offsets[local + 1],
+                                  column);
+      };
+      EXPECT_EQ(listed(relations.positive_offsets, relations.positive), own_positive);
+      EXPECT_EQ(listed(relations.excluded_offsets, relations.excluded),
+                !own_positive && (relevant || itself));
+      excluded_in_all += !own_positive && (relevant || itself);
+    }
+  }
+  EXPECT_GT(excluded_in_all, 0) << "a batch without collisions shows nothing";
+}
+
+TEST(BatchPlan, SharesTileTheBatch) {
+  for (std::int64_t size : {0, 1, 3, 16, 17}) {
+    std::int64_t next = 0;
+    for (int rank = 0; rank < 5; ++rank) {
+      const BatchShare share = batch_share(size, rank, 5);
+      EXPECT_EQ(share.first, next);
+      EXPECT_LE(share.last - share.first, (size + 4) / 5);
+      next = share.last;
+    }
+    EXPECT_EQ(next, size);
+  }
+}
+
+TEST(BatchPlan, RefusesASplitWithoutRelevantDocuments) {
+  TokenStore store = synthetic_store();
+  for (std::int32_t& grade : store.splits["train"].grade) grade = 0;
+  EXPECT_THROW(BatchPlan(store, store.split("train"), {}), Error);
+}
+
+}  // namespace
+}  // namespace toller
