@@ -16,6 +16,9 @@ constexpr std::int64_t kStrip = 64;
 /// Rows whose terms are added in T before they go to the sum in double.
 constexpr std::int64_t kStripRows = 64;
 
+/// Scores from which on a tile is worth waking the other threads.
+constexpr std::int64_t kParallelScores = 1 << 14;
+
 template <class T>
 constexpr T kNone = -std::numeric_limits<T>::infinity();
 
@@ -82,7 +85,7 @@ void add_strip(std::int64_t rows, std::int64_t columns, const T* scores, std::in
 template <class T>
 void add_row_statistics(std::int64_t rows, std::int64_t columns, const T* scores, T inverse_temperature,
                         T* max, double* sum) {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (rows * columns >= kParallelScores)
   for (std::int64_t i = 0; i < rows; ++i) {
     add_row(columns, scores + i * columns, inverse_temperature, max[i], sum[i]);
   }
@@ -91,7 +94,7 @@ void add_row_statistics(std::int64_t rows, std::int64_t columns, const T* scores
 template <class T>
 void add_column_statistics(std::int64_t rows, std::int64_t columns, const T* scores, T inverse_temperature,
                            T* max, double* sum) {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (rows * columns >= kParallelScores)
   for (std::int64_t column = 0; column < columns; column += kStrip) {
     const std::int64_t width = std::min(kStrip, columns - column);
     for (std::int64_t row = 0; row < rows; row += kStripRows) {
@@ -104,7 +107,7 @@ void add_column_statistics(std::int64_t rows, std::int64_t columns, const T* sco
 template <class T>
 void softmax_gradient(std::int64_t rows, std::int64_t columns, T* scores, T inverse_temperature,
                       SoftmaxLines<T> row_lines, SoftmaxLines<T> column_lines) {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (rows * columns >= kParallelScores)
   for (std::int64_t i = 0; i < rows; ++i) {
     T* row = scores + i * columns;
     const T shift = row_lines.shift[i], offset = row_lines.offset[i];
