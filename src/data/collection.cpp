@@ -65,6 +65,8 @@ TextRecord parse_record(std::string_view line, bool with_title, const LineReader
   return record;
 }
 
+}  // namespace
+
 std::vector<TextRecord> read_records(const fs::path& path, bool with_title) {
   LineReader reader(path);
   std::vector<TextRecord> records;
@@ -77,6 +79,8 @@ std::vector<TextRecord> read_records(const fs::path& path, bool with_title) {
   if (records.empty()) fail("{}: holds no records", path.string());
   return records;
 }
+
+namespace {
 
 RowOfId index_ids(const std::vector<TextRecord>& records, const fs::path& path) {
   RowOfId rows;

@@ -31,6 +31,10 @@ struct Collection {
       splits;  ///< by the name of the qrels file, sorted by query row
 };
 
+/// Reads one file of the form of corpus.jsonl (`with_title`) or queries.jsonl. Errors as of read_beir, but an
+/// id may occur twice.
+std::vector<TextRecord> read_records(const std::filesystem::path& path, bool with_title);
+
 /// Reads a folder in BEIR layout. Errors name file and line: broken JSON, missing field, duplicate id, empty
 /// text, unknown query or document in qrels, a split without judgements, no split at all.
 Collection read_beir(const std::filesystem::path& folder);
