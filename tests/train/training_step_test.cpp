@@ -1,0 +1,209 @@
+// The whole step, from tokens to the gradient of every parameter: central differences in fp64, and the same
+// result for any number of ranks and any micro-batch.
+#include "train/training_step.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <memory>
+#include <numeric>
+
+#include "comm/thread_communicator.h"
+#include "data/synthetic_store.h"
+#include "model/random_encoder.h"
+#include "optim/adamw.h"
+
+namespace toller {
+namespace {
+
+struct Setting {
+  EncoderConfig config = small_config();
+  BatchPlanOptions plan{.seed = 7, .global_batch = 12, .positives = 2, .hard_negatives = 1};
+  bool symmetric = false;
+  std::int64_t micro_batch = 0;
+  std::int32_t max_length = 30;  // cuts the longest texts
+};
+
+template <class T>
+struct Outcome {
+  double loss = 0;
+  double log_temperature_gradient = 0;
+  std::vector<T> gradient;
+};
+
+/// Loss and gradient of one batch, summed over ranks.
+template <class T>
+Outcome<T> run_rank(const Setting& setting, const TokenStore& store, const std::vector<T>& parameters,
+                    std::int64_t index, Communicator& communicator) {
+  const auto ops = make_cpu_ops<T>();
+  const auto loss = make_infonce<T>(*ops, {.symmetric = setting.symmetric, .tile_columns = 8});
+  const ParameterTable table(setting.config);
+  BatchPlan plan(store, store.split("train"), setting.plan);
+  TrainingStep<T> step(
+      setting.config, table, *ops, *loss, communicator, store,
+      {.max_length = setting.max_length, .micro_batch = setting.micro_batch, .dropout_seed = 3});
+  Outcome<T> outcome;
+  outcome.gradient.resize(parameters.size());
+  const StepResult result = step.run(plan, plan.batch(index), index, parameters.data(), std::log(0.3), 1.0,
+                                     outcome.gradient.data());
+  outcome.loss = result.loss;
+  std::vector<double> scalar{result.log_temperature_gradient};
+  communicator.all_reduce_sum(std::span<double>(scalar));
+  communicator.all_reduce_sum(std::span<T>(outcome.gradient));
+  outcome.log_temperature_gradient = scalar[0];
+  return outcome;
+}
+
+template <class T>
+Outcome<T> run_on(int ranks, const Setting& setting, const TokenStore& store,
+                  const std::vector<T>& parameters, std::int64_t index = 0) {
+  std::vector<Outcome<T>> outcomes(static_cast<std::size_t>(ranks));
+  run_ranks(ranks, [&](Communicator& communicator) {
+    outcomes[communicator.rank()] = run_rank<T>(setting, store, parameters, index, communicator);
+  });
+  for (const auto& outcome : outcomes) EXPECT_EQ(outcome.gradient, outcomes[0].gradient);
+  return outcomes[0];
+}
+
+double largest(const std::vector<double>& values) {
+  double most = 0;
+  for (const double value : values) most = std::max(most, std::abs(value));
+  return most;
+}
+
+class StepGradient : public testing::TestWithParam<std::tuple<Pooling, bool, bool>> {};
+
+TEST_P(StepGradient, MatchesCentralDifferences) {
+  Setting setting;
+  const auto [pooling, dropout, symmetric] = GetParam();
+  setting.config.pooling = pooling;
+  setting.symmetric = symmetric;
+  setting.max_length = 512;
+  setting.plan = {.seed = 7, .global_batch = 4, .positives = 2, .hard_negatives = 1};
+  if (!dropout) setting.config.hidden_dropout = setting.config.attention_dropout = 0;
+  const TokenStore store =
+      synthetic_store({.vocabulary_size = 53, .lengths = {1, 2, 3, 512, 9, 17, 64, 5, 12}});
+  const ParameterTable table(setting.config);
+  const auto parameters = random_parameters<double>(table);
+  const Outcome<double> at = run_on<double>(1, setting, store, parameters);
+  ASSERT_GT(at.loss, 0);
+  constexpr double kStep = 1e-6;
+  for (const TensorView& tensor : table.tensors()) {
+    if (tensor.name == "loss.log_temperature") continue;  // tested with the loss, whose argument it is
+    const auto direction = random_values<double>(static_cast<std::size_t>(tensor.size), 23);
+    std::vector<double> moved = parameters;
+    const auto loss_at = [&](double step) {
+      for (std::int64_t i = 0; i < tensor.size; ++i) {
+        moved[tensor.offset + i] = parameters[tensor.offset + i] + step * direction[i];
+      }
+      return run_on<double>(1, setting, store, moved).loss;
+    };
+    const double numeric = (loss_at(kStep) - loss_at(-kStep)) / (2 * kStep);
+    const auto first = at.gradient.begin() + tensor.offset;
+    const double analytic = std::inner_product(direction.begin(), direction.end(), first, 0.0);
+    double magnitude = 0;
+    for (std::int64_t i = 0; i < tensor.size; ++i) magnitude += std::abs(direction[i] * first[i]);
+    EXPECT_NEAR(numeric, analytic, 1e-6 * magnitude + 1e-9 * at.loss) << tensor.name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, StepGradient,
+    testing::Values(std::tuple{Pooling::kMean, false, false}, std::tuple{Pooling::kMean, true, true},
+                    std::tuple{Pooling::kCls, true, false}, std::tuple{Pooling::kCls, false, true},
+                    std::tuple{Pooling::kLast, true, false}, std::tuple{Pooling::kLast, false, false}));
+
+TEST(TrainingStep, RanksDoNotChangeTheGradient) {
+  const TokenStore store = synthetic_store({.vocabulary_size = 53});
+  for (const bool symmetric : {false, true}) {
+    Setting setting;
+    setting.symmetric = symmetric;
+    const auto parameters = random_parameters<double>(ParameterTable(setting.config));
+    // Batch 3 is the last of the epoch and has 4 queries: with 6 ranks, some have none.
+    for (const std::int64_t index : {0, 3}) {
+      const auto one = run_on<double>(1, setting, store, parameters, index);
+      for (const int ranks : {2, 3, 4, 6}) {
+        const auto many = run_on<double>(ranks, setting, store, parameters, index);
+        EXPECT_NEAR(many.loss, one.loss, 1e-12 * one.loss);
+        EXPECT_NEAR(many.log_temperature_gradient, one.log_temperature_gradient, 1e-11);
+        const double scale = largest(one.gradient);
+        for (std::size_t i = 0; i < one.gradient.size(); ++i) {
+          ASSERT_NEAR(many.gradient[i], one.gradient[i], 1e-11 * scale) << ranks << " ranks, element " << i;
+        }
+      }
+    }
+  }
+}
+
+TEST(TrainingStep, MicroBatchesDoNotChangeTheGradient) {
+  const TokenStore store = synthetic_store({.vocabulary_size = 53});
+  Setting setting;
+  const auto parameters = random_parameters<double>(ParameterTable(setting.config));
+  const auto whole = run_on<double>(2, setting, store, parameters);
+  const double scale = largest(whole.gradient);
+  for (const std::int64_t micro_batch : {1, 4, 5}) {
+    setting.micro_batch = micro_batch;
+    const auto chunked = run_on<double>(2, setting, store, parameters);
+    EXPECT_NEAR(chunked.loss, whole.loss, 1e-12 * whole.loss);
+    for (std::size_t i = 0; i < whole.gradient.size(); ++i) {
+      ASSERT_NEAR(chunked.gradient[i], whole.gradient[i], 1e-11 * scale) << "element " << i;
+    }
+  }
+}
+
+TEST(TrainingStep, BatchesDrawOtherMasks) {
+  const TokenStore store = synthetic_store({.queries = 12, .vocabulary_size = 53});
+  Setting setting;
+  setting.plan = {.seed = 7, .global_batch = 12};
+  const auto parameters = random_parameters<double>(ParameterTable(setting.config));
+  EXPECT_NE(run_on<double>(1, setting, store, parameters, 0).loss,
+            run_on<double>(1, setting, store, parameters, 1).loss);
+}
+
+/// Five AdamW steps; returns the losses and the parameters.
+std::pair<std::vector<double>, std::vector<float>> five_steps(int ranks, const TokenStore& store) {
+  Setting setting;
+  setting.config.hidden_size = 48;
+  setting.config.heads = 4;
+  setting.config.intermediate_size = 96;
+  setting.plan.global_batch = 16;
+  const ParameterTable table(setting.config);
+  std::vector<float> start(static_cast<std::size_t>(table.size()));
+  initialize_parameters(setting.config, table, 1, start.data());
+  std::vector<double> losses;
+  std::vector<float> result;
+  run_ranks(ranks, [&](Communicator& communicator) {
+    const auto ops = make_cpu_ops<float>();
+    AdamW<float> adamw(*ops, {{0, table.size(), false}}, {});
+    std::vector<float> parameters = start;
+    for (std::int64_t step = 1; step <= 5; ++step) {
+      const auto outcome = run_rank<float>(setting, store, parameters, step - 1, communicator);
+      adamw.update(step, 1e-3, outcome.gradient.data(), parameters.data());
+      if (communicator.rank() == 0) losses.push_back(outcome.loss);
+    }
+    if (communicator.rank() == 0) result = parameters;
+  });
+  return {losses, result};
+}
+
+TEST(TrainingStep, FiveFloatStepsAgreeOverRanks) {
+  const TokenStore store = synthetic_store({.vocabulary_size = 53});
+  const auto [losses, parameters] = five_steps(1, store);
+  double norm = 0;
+  for (const float value : parameters) norm += static_cast<double>(value) * value;
+  for (const int ranks : {2, 3, 4}) {
+    const auto [other_losses, other] = five_steps(ranks, store);
+    for (std::size_t i = 0; i < losses.size(); ++i) EXPECT_NEAR(other_losses[i], losses[i], 1e-5 * losses[i]);
+    double difference = 0;
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      difference += std::pow(static_cast<double>(parameters[i]) - other[i], 2);
+    }
+    EXPECT_LT(std::sqrt(difference), 1e-5 * std::sqrt(norm)) << ranks << " ranks";
+    const auto again = five_steps(ranks, store);
+    EXPECT_EQ(again.second, other) << "the same number of ranks gives the same bits";
+    EXPECT_EQ(again.first, other_losses);
+  }
+}
+
+}  // namespace
+}  // namespace toller
