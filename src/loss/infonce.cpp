@@ -317,6 +317,7 @@ double InfoNce<T>::compute(const Batch& batch, double log_temperature, Communica
   rows_.finish();
   add_gradients(batch, gradient);
   double product = 0;
+#pragma omp simd reduction(+ : product)
   for (std::int64_t i = 0; i < batch.queries * batch.dimension; ++i) {
     product += static_cast<double>(batch.query[i]) * static_cast<double>(gradient.query[i]);
   }

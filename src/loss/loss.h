@@ -1,6 +1,7 @@
-// A loss over the global batch: every query of every rank meets every rank's documents. A loss is one file; it gives
-// the value for the whole batch and the gradients that this rank's queries cause, so that any number of ranks gives
-// the same value and, summed over ranks, the same gradients. No loss holds the B × M scores: they stream in tiles.
+// A loss over the global batch: every query of every rank meets every rank's documents. A loss is one file;
+// it gives the value for the whole batch and the gradients that this rank's queries cause, so that any number
+// of ranks gives the same value and, summed over ranks, the same gradients. No loss holds the B × M scores:
+// they stream in tiles.
 #pragma once
 
 #include <cstdint>
@@ -19,10 +20,11 @@ struct LossBatch {
   std::int64_t global_queries = 0;  ///< B: over all ranks
   std::int64_t candidates = 0;      ///< M: documents of all ranks, in rank order
   std::int64_t dimension = 0;
-  const T* query = nullptr;         ///< [b, d]
-  const T* document = nullptr;      ///< [M, d], gathered
+  const T* query = nullptr;     ///< [b, d]
+  const T* document = nullptr;  ///< [M, d], gathered
 
-  /// Positives of query i: columns positive[positive_offsets[i] … positive_offsets[i+1]), at least one a query.
+  /// Positives of query i: columns positive[positive_offsets[i] … positive_offsets[i+1]), at least one a
+  /// query.
   std::span<const std::int64_t> positive_offsets;  ///< [b + 1]
   std::span<const std::int32_t> positive;
   /// Columns that are neither positive nor negative for query i (other copies of a positive, other relevant
@@ -48,13 +50,18 @@ class Loss {
 };
 
 struct InfoNceOptions {
-  bool symmetric = false;           ///< mean of query → document and document → query
+  bool symmetric = false;            ///< mean of query → document and document → query
   std::int64_t tile_columns = 1024;  ///< candidates a tile
 };
 
-/// InfoNCE with several positives (van den Oord et al., arXiv 1807.03748; each positive meets the negatives alone):
+/// InfoNCE with several positives (van den Oord et al., arXiv 1807.03748; each positive meets the negatives
+/// alone):
 ///   L = mean_i mean_{p ∈ P(i)} −log( e^{s_ip/τ} / (e^{s_ip/τ} + Σ_{n ∈ N(i)} e^{s_in/τ}) ),   s = ⟨q, d⟩.
-/// Memory: O(b · tile + M); two passes over the tiles (log-sum-exp, then gradients from recomputed scores).
+/// `symmetric` takes the mean with the other direction, where each positive meets its column's scores with
+/// the queries of all ranks that it is a negative of. Memory: O(tile + b + M), tiles of at most 256 queries;
+/// two passes over the tiles (log-sum-exp, then gradients from recomputed scores). A NaN among the scores
+/// that count makes the value NaN. Throws UsageError for a tile without columns; compute() throws Error for
+/// lists that do not fit the batch.
 template <class T>
 std::unique_ptr<Loss<T>> make_infonce(Ops<T>& ops, const InfoNceOptions& options);
 
