@@ -6,12 +6,15 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace toller {
+
+class Hdf5Output;
 
 /// Element types that Toller writes.
 enum class ElementType { kFloat32, kFloat64, kInt32, kInt64, kUint8, kOther };
@@ -89,11 +92,14 @@ class Hdf5Writer {
  private:
   /// Closes and removes the temporary file.
   void abandon() noexcept;
-  /// Runs `action`; if it throws, gives the file up and says that `what` could not be written.
+  /// Runs `action`; if that failed, gives the file up and throws Error saying that `what` could not be
+  /// written.
   void guard(const std::string& what, const std::function<void()>& action);
+  void check_open() const;
 
   std::filesystem::path path_;
   std::filesystem::path temporary_;
+  std::unique_ptr<Hdf5Output> output_;  ///< null once committed or given up
   std::int64_t file_ = -1;
 };
 

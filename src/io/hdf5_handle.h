@@ -16,6 +16,10 @@ static_assert(std::endian::native == std::endian::little, "files are little-endi
 
 inline constexpr const char* kChecksumAttribute = "xxh3_64";
 
+/// HDF5 keeps larger attributes outside the object header, where nothing checks them. They get a checksum of
+/// their own: attribute "<name>.xxh3_64".
+inline constexpr std::size_t kMaxHeaderAttribute = 60000;
+
 /// Starts the library once: no error printing, no filter plug-ins, no clean-up at exit (every identifier here
 /// has an owner, and a clean-up of a file on a full disk could only fail again).
 void start_hdf5();
@@ -76,7 +80,7 @@ const char* element_name(ElementType type);
 /// "[2, 3]"
 std::string shape_text(const std::vector<std::int64_t>& shape);
 
-/// Access properties for both sides: POSIX driver; no file locks, which parallel file systems often lack;
+/// Access properties for both sides: no file locks, which parallel file systems often lack;
 /// objects left open are closed with the file; format of HDF5 1.10, the first whose metadata all have
 /// checksums.
 Hdf5Handle file_access();

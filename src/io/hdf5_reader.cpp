@@ -3,6 +3,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -52,6 +53,11 @@ bool find(const std::filesystem::path& path, hid_t file, const std::string& name
     if (link.type != H5L_TYPE_HARD) fail("{}: {} is a soft or external link", path.string(), part);
   }
   return true;
+}
+
+herr_t collect_name(hid_t, const char* name, const H5L_info_t*, void* names) {
+  static_cast<std::vector<std::string>*>(names)->emplace_back(name);
+  return 0;
 }
 
 /// Bytes of the elements; Error if the product overflows.
@@ -152,23 +158,24 @@ OpenDataset open_dataset(const std::filesystem::path& path, hid_t file, const st
   return dataset;
 }
 
-void verify_checksum(const OpenDataset& dataset, const void* bytes, std::size_t size) {
-  if (!dataset.info.has_checksum) {
-    fail("{}: has no checksum (attribute {}): not written by Toller", dataset.label, kChecksumAttribute);
+/// Compares the checksum of `bytes` with the one that `object` keeps as an attribute.
+void verify_checksum(const std::string& label, hid_t object, const std::string& name, const void* bytes,
+                     std::size_t size) {
+  if (H5Aexists(object, name.c_str()) == 0) {
+    fail("{}: has no checksum (attribute {}): not written by Toller", label, name);
   }
-  const Hdf5Handle attribute(H5Aopen(dataset.id.get(), kChecksumAttribute, H5P_DEFAULT), H5Aclose);
+  const Hdf5Handle attribute(H5Aopen(object, name.c_str(), H5P_DEFAULT), H5Aclose);
   const Hdf5Handle type(H5Aget_type(attribute.get()), H5Tclose);
   const Hdf5Handle space(H5Aget_space(attribute.get()), H5Sclose);
   std::uint64_t stored = 0;
   if (!attribute || H5Tequal(type.get(), H5T_STD_U64LE) <= 0 ||
       H5Sget_simple_extent_npoints(space.get()) != 1 ||
       H5Aread(attribute.get(), H5T_STD_U64LE, &stored) < 0) {
-    fail("{}: attribute {} is not one readable uint64", dataset.label, kChecksumAttribute);
+    fail("{}: attribute {} is not one readable uint64", label, name);
   }
   const std::uint64_t found = XXH3_64bits(bytes, size);
   if (found != stored) {
-    fail("{}: checksum {:016x} differs from the stored {:016x}; the file is damaged", dataset.label, found,
-         stored);
+    fail("{}: checksum {:016x} differs from the stored {:016x}; the file is damaged", label, found, stored);
   }
 }
 
@@ -178,7 +185,7 @@ void read_stored(const OpenDataset& dataset, std::span<T> out) {
                               H5P_DEFAULT, out.data()) < 0) {
     fail("{}: cannot read: {}", dataset.label, hdf5_reason());
   }
-  verify_checksum(dataset, out.data(), out.size_bytes());
+  verify_checksum(dataset.label, dataset.id.get(), kChecksumAttribute, out.data(), out.size_bytes());
 }
 
 template <class T>
@@ -245,22 +252,13 @@ std::vector<std::string> Hdf5Reader::list(const std::string& group) const {
   const std::string name = group.empty() ? "/" : group;
   if (!find(path_, file_, name)) fail("{}: group {}: is missing", path_.string(), name);
   const Hdf5Handle id(H5Gopen2(file_, name.c_str(), H5P_DEFAULT), H5Gclose);
-  H5G_info_t info;
-  if (!id || H5Gget_info(id.get(), &info) < 0) {
-    fail("{}: group {}: cannot open: {}", path_.string(), name, hdf5_reason());
-  }
+  if (!id) fail("{}: group {}: cannot open: {}", path_.string(), name, hdf5_reason());
+  // Native order: for any other, HDF5 1.10 builds a table that it frees wrongly when the group is damaged.
   std::vector<std::string> names;
-  for (hsize_t index = 0; index < info.nlinks; ++index) {
-    const auto get_name = [&](char* text, std::size_t size) {
-      const ssize_t length =
-          H5Lget_name_by_idx(id.get(), ".", H5_INDEX_NAME, H5_ITER_INC, index, text, size, H5P_DEFAULT);
-      if (length < 0) fail("{}: group {}: cannot list: {}", path_.string(), name, hdf5_reason());
-      return static_cast<std::size_t>(length);
-    };
-    std::string member(get_name(nullptr, 0), '\0');
-    get_name(member.data(), member.size() + 1);
-    names.push_back(std::move(member));
+  if (H5Literate(id.get(), H5_INDEX_NAME, H5_ITER_NATIVE, nullptr, collect_name, &names) < 0) {
+    fail("{}: group {}: cannot list: {}", path_.string(), name, hdf5_reason());
   }
+  std::ranges::sort(names);
   return names;
 }
 
@@ -356,6 +354,10 @@ std::string Hdf5Reader::attribute_string(const std::string& name) const {
     fail("{}: attribute {}: cannot read: {}", path_.string(), name, hdf5_reason());
   }
   value.resize(value.find_last_not_of('\0') + 1);
+  if (size > kMaxHeaderAttribute) {
+    verify_checksum(fmt::format("{}: attribute {}", path_.string(), name), file_,
+                    fmt::format("{}.{}", name, kChecksumAttribute), value.data(), value.size());
+  }
   return value;
 }
 

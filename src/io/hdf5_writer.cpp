@@ -9,6 +9,7 @@
 #include "error.h"
 #include "io/hdf5_file.h"
 #include "io/hdf5_handle.h"
+#include "io/hdf5_output.h"
 
 namespace toller {
 namespace {
@@ -16,23 +17,9 @@ namespace {
 constexpr std::int64_t kChunkBytes = std::int64_t{1} << 20;
 constexpr unsigned kDeflateLevel = 6;
 
-/// Closes a file that could not be written. HDF5 still holds unwritten metadata, cannot close while writing
-/// fails, and a file that stays open blocks its clean-up; so its descriptor is pointed at /dev/null first.
-void discard(hid_t file) {
-  void* handle = nullptr;
-  if (H5Fget_vfd_handle(file, H5P_DEFAULT, &handle) >= 0 && handle != nullptr) {
-    const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null >= 0) {
-      ::dup2(null, *static_cast<int*>(handle));
-      ::close(null);
-    }
-  }
-  H5Fclose(file);
-}
-
-/// Waits until a file's or folder's content is on disk; 0 or errno. Some file systems cannot sync folders.
-int sync_to_disk(const std::filesystem::path& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+/// Waits until a folder's entries are on disk; 0 or errno. Some file systems cannot sync folders.
+int sync_folder(const std::filesystem::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor < 0) return errno;
   const int error = ::fsync(descriptor) != 0 && errno != EINVAL ? errno : 0;
   ::close(descriptor);
@@ -118,15 +105,15 @@ Hdf5Writer::Hdf5Writer(const std::filesystem::path& path) : path_(path) {
   check_target(path);
   temporary_ = path;
   temporary_.replace_filename(fmt::format(".{}.tmp-{}", path.filename().string(), ::getpid()));
-  const Hdf5Handle access = file_access();
-  const Hdf5Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
-  H5Pset_obj_track_times(creation.get(), false);
-  file_ = H5Fcreate(temporary_.c_str(), H5F_ACC_TRUNC, creation.get(), access.get());
-  if (file_ < 0) {
-    const std::string reason = hdf5_reason();
-    ::unlink(temporary_.c_str());
-    fail("{}: cannot write: {}", path.string(), reason);
-  }
+  guard("", [&] {
+    output_ = std::make_unique<Hdf5Output>(temporary_);
+    const Hdf5Handle access = file_access();
+    output_->use_in(access.get());
+    const Hdf5Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
+    H5Pset_obj_track_times(creation.get(), false);
+    file_ = H5Fcreate(temporary_.c_str(), H5F_ACC_TRUNC, creation.get(), access.get());
+    require(file_ >= 0);
+  });
 }
 
 Hdf5Writer::~Hdf5Writer() {
@@ -134,24 +121,33 @@ Hdf5Writer::~Hdf5Writer() {
 }
 
 void Hdf5Writer::abandon() noexcept {
-  if (file_ < 0) return;
-  discard(std::exchange(file_, -1));
+  if (file_ >= 0) H5Fclose(std::exchange(file_, -1));
+  if (output_ == nullptr) return;
+  output_.reset();
   ::unlink(temporary_.c_str());
 }
 
 void Hdf5Writer::guard(const std::string& what, const std::function<void()>& action) {
-  if (file_ < 0) fail("{}: cannot write{}: the file was committed or given up", path_.string(), what);
+  std::string reason;
   try {
     action();
   } catch (const std::exception& error) {
-    abandon();
-    fail("{}: cannot write{}: {}", path_.string(), what, error.what());
+    reason = error.what();
   }
+  if (output_ != nullptr && output_->error() != 0) reason = std::strerror(output_->error());
+  if (reason.empty()) return;
+  abandon();
+  fail("{}: cannot write{}: {}", path_.string(), what, reason);
+}
+
+void Hdf5Writer::check_open() const {
+  if (file_ < 0) fail("{}: cannot write: the file was committed or given up", path_.string());
 }
 
 template <class T>
 void Hdf5Writer::write(const std::string& name, std::span<const T> data,
                        const std::vector<std::int64_t>& shape, bool compress) {
+  check_open();
   std::int64_t elements = 1;
   for (const std::int64_t extent : shape) {
     if (extent < 0 || __builtin_mul_overflow(elements, extent, &elements)) elements = -1;
@@ -171,32 +167,35 @@ void Hdf5Writer::write_string(const std::string& name, std::string_view bytes, b
 }
 
 void Hdf5Writer::attribute_int(const std::string& name, std::int64_t value) {
+  check_open();
   guard(" attribute " + name, [&] { write_attribute(file_, name.c_str(), H5T_STD_I64LE, &value); });
 }
 
 void Hdf5Writer::attribute_string(const std::string& name, const std::string& value) {
+  check_open();
   guard(" attribute " + name, [&] {
     const Hdf5Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
     H5Tset_size(type.get(), std::max<std::size_t>(1, value.size()));
     H5Tset_strpad(type.get(), H5T_STR_NULLPAD);
     H5Tset_cset(type.get(), H5T_CSET_UTF8);
     write_attribute(file_, name.c_str(), type.get(), value.c_str());
+    if (value.size() <= kMaxHeaderAttribute) return;
+    const std::uint64_t checksum = XXH3_64bits(value.data(), value.size());
+    write_attribute(file_, fmt::format("{}.{}", name, kChecksumAttribute).c_str(), H5T_STD_U64LE, &checksum);
   });
 }
 
 void Hdf5Writer::commit() {
+  check_open();
   guard("", [&] {
-    require(H5Fflush(file_, H5F_SCOPE_GLOBAL) >= 0);
-    require(H5Fclose(file_) >= 0);
+    require(H5Fclose(std::exchange(file_, -1)) >= 0);
+    output_->sync_and_close();
   });
-  file_ = -1;
-  int error = sync_to_disk(temporary_);
-  if (error == 0 && ::rename(temporary_.c_str(), path_.c_str()) != 0) error = errno;
-  if (error != 0) {
-    ::unlink(temporary_.c_str());
-    fail("{}: cannot write: {}", path_.string(), std::strerror(error));
-  }
-  error = sync_to_disk(folder_of(path_));
+  guard("", [&] {
+    if (::rename(temporary_.c_str(), path_.c_str()) != 0) throw Error(std::strerror(errno));
+  });
+  output_.reset();
+  const int error = sync_folder(folder_of(path_));
   if (error != 0) fail("{}: cannot sync its folder: {}", path_.string(), std::strerror(error));
 }
 
