@@ -5,6 +5,7 @@
 #include <map>
 
 #include "error.h"
+#include "eval/text_analyzer.h"
 
 namespace toller {
 namespace {
@@ -23,9 +24,9 @@ void check(const Bm25Options& options) {
 }  // namespace
 
 Bm25Index::Bm25Index(std::span<const std::string> documents, const Bm25Options& options)
-    : options_(options), documents_(std::ssize(documents)) {
+    : documents_(std::ssize(documents)) {
   check(options);
-  TextAnalyzer analyzer(options.stemmer);
+  TextAnalyzer analyzer;
   std::vector<Occurrence> occurrences;
   std::vector<double> lengths(documents.size());
   double total_length = 0;
@@ -65,7 +66,7 @@ std::span<const Bm25Index::Posting> Bm25Index::postings(const std::string& term)
 }
 
 Bm25Scorer::Bm25Scorer(const Bm25Index& index, std::span<const std::string> queries) : index_(index) {
-  TextAnalyzer analyzer(index.options().stemmer);
+  TextAnalyzer analyzer;
   for (const std::string& text : queries) {
     std::map<std::string, float> counts;
     for (const std::string& term : analyzer.terms(text)) counts[term] += 1;

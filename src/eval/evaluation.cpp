@@ -169,6 +169,16 @@ double Evaluation::metric(const std::string& name) const {
   return found->second;
 }
 
+void check_same_tokenizer(const CheckpointReader& model, const TokenStore& store) {
+  const CheckpointMeta& meta = model.meta();
+  if (meta.tokenizer == store.tokenizer && meta.encoder.vocabulary_size == store.vocabulary_size) return;
+  fail(
+      "{} was not trained with the tokenizer of {}: prepare the collection with the model's tokenizer "
+      "(toller "
+      "prepare --tokenizer)",
+      model.path().string(), store.path.string());
+}
+
 Evaluation evaluate_model(Embedder& embedder, const TokenStore& store, const Split& split,
                           const EvaluationOptions& options, Communicator& communicator) {
   check(split, options);

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "checkpoint/checkpoint.h"
 #include "comm/communicator.h"
 #include "data/token_store.h"
 #include "eval/bm25.h"
@@ -42,6 +43,9 @@ struct Evaluation {
   /// Error for a metric that is not there.
   double metric(const std::string& name) const;
 };
+
+/// Error unless the store's tokens are the model's: prepared with the same tokenizer.
+void check_same_tokenizer(const CheckpointReader& model, const TokenStore& store);
 
 /// Collective: every rank calls it with the same arguments and gets the same result (but for the seconds).
 Evaluation evaluate_model(Embedder& embedder, const TokenStore& store, const Split& split,

@@ -140,7 +140,7 @@ SortedPositives::SortedPositives(std::vector<float> scores) {
     at_most_.push_back(static_cast<std::uint32_t>(i));
   }
   at_most_.push_back(static_cast<std::uint32_t>(scores.size()));
-  const std::size_t steps = std::min(std::bit_ceil(2 * distinct_.size() + 1), kMostSteps);
+  const std::size_t steps = std::min(std::bit_ceil(8 * distinct_.size() + 1), kMostSteps);
   first_.assign(steps + 1, static_cast<std::uint32_t>(distinct_.size()));
   if (distinct_.empty()) return;
   lowest_ = distinct_.front();
@@ -161,11 +161,15 @@ std::size_t SortedPositives::step_of(float score) const {
 
 std::uint64_t SortedPositives::twice_wins(float negative) const {
   const std::size_t step = step_of(negative);
+  const std::size_t first = first_[step], last = first_[step + 1];
+  const std::uint64_t all = at_most_.back();
+  if (first == last)
+    return 2 * (all - at_most_[first]);  // so it is with most: the table is finer than the scores
   const auto begin = distinct_.begin();
-  const std::size_t i = std::lower_bound(begin + first_[step], begin + first_[step + 1], negative) - begin;
+  const std::size_t i = std::lower_bound(begin + first, begin + last, negative) - begin;
   const std::uint64_t below = at_most_[i];
-  const std::uint64_t up_to = i < distinct_.size() && distinct_[i] == negative ? at_most_[i + 1] : below;
-  return 2 * std::uint64_t{at_most_.back()} - below - up_to;
+  const std::uint64_t up_to = i < last && distinct_[i] == negative ? at_most_[i + 1] : below;
+  return 2 * all - below - up_to;
 }
 
 std::optional<double> area_under_roc(std::span<const float> positives, std::span<const float> negatives) {

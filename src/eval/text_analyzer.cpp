@@ -1,8 +1,9 @@
 #include "eval/text_analyzer.h"
 
-#include <libstemmer.h>
 #include <unicode/brkiter.h>
 #include <unicode/unistr.h>
+
+#include <utility>
 
 #include "error.h"
 
@@ -17,39 +18,13 @@ std::unique_ptr<icu::BreakIterator> make_word_breaker() {
   return words;
 }
 
-std::string stemmer_names() {
-  std::string names = "none";
-  for (const char** name = sb_stemmer_list(); *name != nullptr; ++name) names += fmt::format(", {}", *name);
-  return names;
-}
-
-struct StemmerDeleter {
-  void operator()(sb_stemmer* stemmer) const { sb_stemmer_delete(stemmer); }
-};
-
 }  // namespace
 
 struct TextAnalyzer::Impl {
   std::unique_ptr<icu::BreakIterator> words = make_word_breaker();
-  std::unique_ptr<sb_stemmer, StemmerDeleter> stemmer;
-
-  std::string stem(const std::string& term) {
-    if (!stemmer) return term;
-    const auto* stemmed = sb_stemmer_stem(stemmer.get(), reinterpret_cast<const sb_symbol*>(term.data()),
-                                          static_cast<int>(term.size()));
-    if (stemmed == nullptr) fail("stemmer: out of memory");
-    return {reinterpret_cast<const char*>(stemmed),
-            static_cast<std::size_t>(sb_stemmer_length(stemmer.get()))};
-  }
 };
 
-TextAnalyzer::TextAnalyzer(const std::string& stemmer) : impl_(std::make_unique<Impl>()) {
-  if (stemmer == "none") return;
-  impl_->stemmer.reset(sb_stemmer_new(stemmer.c_str(), nullptr));
-  if (!impl_->stemmer) fail_usage("unknown stemmer '{}'; known are {}", stemmer, stemmer_names());
-}
-
-TextAnalyzer::TextAnalyzer(TextAnalyzer&&) noexcept = default;
+TextAnalyzer::TextAnalyzer() : impl_(std::make_unique<Impl>()) {}
 TextAnalyzer::~TextAnalyzer() = default;
 
 std::vector<std::string> TextAnalyzer::terms(std::string_view text) {
@@ -64,7 +39,7 @@ std::vector<std::string> TextAnalyzer::terms(std::string_view text) {
     if (words.getRuleStatus() < UBRK_WORD_NONE_LIMIT) continue;
     std::string term;
     folded.tempSubStringBetween(begin, end).toUTF8String(term);
-    terms.push_back(impl_->stem(term));
+    terms.push_back(std::move(term));
   }
   return terms;
 }

@@ -1,4 +1,4 @@
-// Text → terms for BM25: words by Unicode's rules (UAX #29), case folded, optionally stemmed.
+// Text → terms for BM25: words by Unicode's rules (UAX #29), case folded.
 #pragma once
 
 #include <memory>
@@ -10,10 +10,7 @@ namespace toller {
 
 class TextAnalyzer {
  public:
-  /// `stemmer`: a Snowball algorithm ("english", "porter", "german", …) or "none". UsageError for another
-  /// name.
-  explicit TextAnalyzer(const std::string& stemmer);
-  TextAnalyzer(TextAnalyzer&&) noexcept;
+  TextAnalyzer();
   ~TextAnalyzer();
 
   /// The terms in order. Pieces without letter, digit or ideograph (blanks, punctuation, symbols) are

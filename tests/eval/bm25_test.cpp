@@ -10,12 +10,13 @@
 
 #include "error.h"
 #include "eval/exact_search.h"
+#include "eval/text_analyzer.h"
 
 namespace toller {
 namespace {
 
-std::vector<std::string> terms(const std::string& text, const std::string& stemmer = "none") {
-  return TextAnalyzer(stemmer).terms(text);
+std::vector<std::string> terms(const std::string& text) {
+  return TextAnalyzer().terms(text);
 }
 
 TEST(TextAnalyzer, BreaksWordsFoldsCaseAndDropsPunctuation) {
@@ -24,11 +25,6 @@ TEST(TextAnalyzer, BreaksWordsFoldsCaseAndDropsPunctuation) {
   EXPECT_EQ(terms("STRASSE Straße ΣΑΣ"), (std::vector<std::string>{"strasse", "strasse", "σασ"}));
   EXPECT_TRUE(terms(" \t—… !").empty());
   EXPECT_TRUE(terms("").empty());
-}
-
-TEST(TextAnalyzer, Stems) {
-  EXPECT_EQ(terms("running runs easily", "english"), (std::vector<std::string>{"run", "run", "easili"}));
-  EXPECT_THROW(TextAnalyzer("klingon"), UsageError);
 }
 
 TEST(Bm25, ByHand) {

@@ -129,6 +129,33 @@ TEST_F(EvaluationTest, IsTheSameOnEveryRank) {
   });
 }
 
+TEST_F(EvaluationTest, AModelIsTheSameOnEveryRank) {
+  const EncoderConfig config{.vocabulary_size = 64,
+                             .hidden_size = 8,
+                             .layers = 1,
+                             .heads = 2,
+                             .intermediate_size = 16,
+                             .max_positions = 8};
+  const ParameterTable table(config);
+  std::vector<float> parameters(table.size());
+  std::mt19937 generator(9);
+  for (float& parameter : parameters) parameter = std::normal_distribution<float>(0, 0.5F)(generator);
+  for (TokenTable* rows : {&store_.documents, &store_.queries}) {
+    for (std::int32_t& token : rows->tokens) token = static_cast<std::int32_t>(generator() % 64);
+  }
+  Embedder embedder(config, table, parameters);
+  const Evaluation expected = evaluate_model(embedder, store_, split_, {}, alone_);
+  EXPECT_GT(expected.metric("map"), 0);
+  run_ranks(3, [&](Communicator& communicator) {
+    Embedder own(config, table, parameters);
+    const Evaluation evaluation = evaluate_model(own, store_, split_, {}, communicator);
+    static std::mutex mutex;
+    const std::lock_guard lock(mutex);
+    for (const auto& [name, value] : expected.metrics)
+      EXPECT_NEAR(evaluation.metric(name), value, 1e-3) << name;
+  });
+}
+
 TEST_F(EvaluationTest, RefusesWrongUse) {
   EXPECT_THROW(evaluate({.top_k = 99}, alone_), UsageError);
   split_ = {};

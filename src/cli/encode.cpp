@@ -1,0 +1,133 @@
+#include <filesystem>
+#include <vector>
+
+#include "checkpoint/checkpoint.h"
+#include "cli/command.h"
+#include "comm/communicator.h"
+#include "data/collection.h"
+#include "data/text_file.h"
+#include "data/token_store.h"
+#include "device/cpu/threads.h"
+#include "error.h"
+#include "eval/embedder.h"
+#include "eval/evaluation.h"
+#include "io/hdf5_file.h"
+#include "text/tokenizer.h"
+
+namespace toller {
+namespace {
+
+namespace fs = std::filesystem;
+namespace po = boost::program_options;
+
+constexpr std::int64_t kEmbeddingsFormatVersion = 1;
+
+constexpr const char* kUsage =
+    "toller encode --model FILE --data STORE --out FILE [options]\n"
+    "       toller encode --model FILE --input TEXTS --out FILE [options]";
+constexpr const char* kDescription =
+    "Writes the embeddings of texts to an HDF5 file: /embeddings float32 [rows, dimension], and the ids of "
+    "the rows\n"
+    "as bytes, /ids, that of row i from id_offsets[i] to id_offsets[i + 1]. Texts longer than the model's "
+    "positions\n"
+    "are cut. Under mpirun the ranks share the work.";
+
+po::options_description declare_options() {
+  po::options_description options("Options");
+  auto add = options.add_options();
+  add("model", po::value<std::string>()->value_name("FILE"),
+      "checkpoint, or the folder of a run (its last checkpoint)");
+  add("data", po::value<std::string>()->value_name("FILE"), "token store to take the texts from");
+  add("side", po::value<std::string>()->default_value("documents")->value_name("NAME"),
+      "of the store: documents or queries");
+  add("input", po::value<std::string>()->value_name("FILE"),
+      "texts instead of a store: .jsonl with \"_id\", \"text\" and perhaps \"title\", or one text a line, "
+      "whose id is "
+      "then the number of the line");
+  add("out", po::value<std::string>()->value_name("FILE"), "HDF5 file to write");
+  add("threads", po::value<int>()->default_value(0, "auto")->value_name("N"), "threads a rank");
+  return options;
+}
+
+std::vector<TextRecord> read_texts(const fs::path& path) {
+  if (path.extension() == ".jsonl") return read_records(path, true);
+  std::vector<TextRecord> records;
+  LineReader reader(path);
+  for (std::string_view line; reader.next(line);) {
+    records.push_back({std::to_string(reader.line_number()), std::string(line)});
+  }
+  if (records.empty()) fail("{}: holds no texts", path.string());
+  return records;
+}
+
+TokenTable tokenize(const std::vector<TextRecord>& records, const CheckpointReader& model) {
+  const CheckpointMeta& meta = model.meta();
+  if (meta.tokenizer.empty()) fail("{}: holds no tokenizer, so it cannot read texts", model.path().string());
+  const Tokenizer tokenizer = Tokenizer::from_bytes(meta.tokenizer, model.path().string());
+  if (tokenizer.vocabulary_size() > meta.encoder.vocabulary_size) {
+    fail("{}: its tokenizer has {} pieces, its embedding table {}", model.path().string(),
+         tokenizer.vocabulary_size(), meta.encoder.vocabulary_size);
+  }
+  TokenTable table;
+  for (const TextRecord& record : records) {
+    const std::vector<std::int32_t> tokens = tokenizer.encode(record.text, meta.encoder.max_positions);
+    table.tokens.insert(table.tokens.end(), tokens.begin(), tokens.end());
+    table.offsets.push_back(std::ssize(table.tokens));
+    table.ids.push_back(record.id);
+  }
+  return table;
+}
+
+TokenTable take_side(TokenStore store, const std::string& side, const CheckpointReader& model) {
+  check_same_tokenizer(model, store);
+  return std::move(side == "queries" ? store.queries : store.documents);
+}
+
+void write_embeddings(const fs::path& path, const TokenTable& table, const std::vector<float>& embeddings,
+                      std::int64_t dimension, const CheckpointReader& model) {
+  std::string ids;
+  std::vector<std::int64_t> offsets{0};
+  for (const std::string& id : table.ids) {
+    ids += id;
+    offsets.push_back(std::ssize(ids));
+  }
+  Hdf5Writer file(path);
+  file.write("/embeddings", std::span(embeddings), {table.rows(), dimension});
+  file.write_string("/ids", ids);
+  file.write("/id_offsets", std::span<const std::int64_t>(offsets), {std::ssize(offsets)});
+  file.attribute_string("kind", "embeddings");
+  file.attribute_int("format_version", kEmbeddingsFormatVersion);
+  file.attribute_string("model", model.path().string());
+  file.attribute_int("step", model.meta().step);
+  file.commit();
+}
+
+}  // namespace
+
+int run_encode(CommandContext& context) {
+  const auto values = parse_options(context, kUsage, kDescription, declare_options());
+  if (!values) return 0;
+  const fs::path model_path = required_option(*values, "model"), out = required_option(*values, "out");
+  const std::string side = (*values)["side"].as<std::string>();
+  if (side != "documents" && side != "queries") fail_usage("--side {}: expected documents or queries", side);
+  const bool from_store = values->count("data") != 0;
+  if (from_store == (values->count("input") != 0)) fail_usage("give one of --data STORE and --input FILE");
+  if (!from_store && !(*values)["side"].defaulted()) fail_usage("--side is for --data");
+  if (is_root(context)) AtomicFileWriter{out};  // what cannot be written fails before the work
+
+  set_threads((*values)["threads"].as<int>());
+  const CheckpointReader model(resolve_checkpoint(model_path));
+  const TokenTable table = from_store
+                               ? take_side(read_token_store(required_option(*values, "data")), side, model)
+                               : tokenize(read_texts(required_option(*values, "input")), model);
+  Embedder embedder(model);
+  std::vector<float> embeddings(table.rows() * embedder.dimension());
+  embedder.embed_all(table, context.communicator, embeddings);
+  if (!is_root(context)) return 0;
+  write_embeddings(out, table, embeddings, embedder.dimension(), model);
+  fmt::print("{} embeddings of dimension {} written to {}\n", table.rows(), embedder.dimension(),
+             out.string());
+  return 0;
+}
+
+}  // namespace toller
