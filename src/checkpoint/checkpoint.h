@@ -27,11 +27,11 @@ struct CheckpointMeta {
   nlohmann::json state;     ///< sampler position and the like (null: cannot be resumed)
   nlohmann::json origin;    ///< how it came to be: init, fuse method and sources, history
   std::int64_t step = 0;
-  std::string tokenizer;    ///< serialised, see Tokenizer::from_bytes
+  std::string tokenizer;  ///< serialised, see Tokenizer::from_bytes
 };
 
-/// Opens a checkpoint and checks the format version, the config and the table of tensors (names and shapes must
-/// be those of ParameterTable(config)). Tensors are read one by one, checksums verified, values finite.
+/// Opens a checkpoint and checks the format version, the config and the table of tensors (names and shapes
+/// must be those of ParameterTable(config)). Tensors are read one by one, checksums verified, values finite.
 class CheckpointReader {
  public:
   explicit CheckpointReader(const std::filesystem::path& path);
@@ -40,6 +40,8 @@ class CheckpointReader {
   const CheckpointMeta& meta() const { return meta_; }
   const ParameterTable& table() const { return table_; }
   bool has_optimizer() const { return has_optimizer_; }
+  /// Type of the stored parameters: kFloat32 or kFloat64.
+  ElementType type() const { return type_; }
 
   template <class T>
   void read_tensor(const TensorView& tensor, std::span<T> out) const;
@@ -53,10 +55,12 @@ class CheckpointReader {
   Hdf5Reader file_;
   CheckpointMeta meta_;
   ParameterTable table_;
+  ElementType type_ = ElementType::kFloat32;
   bool has_optimizer_ = false;
 };
 
-/// Writes tensor by tensor; the file appears under `path` at commit() (temporary name, fsync, rename).
+/// Writes tensor by tensor, finite values only; the file appears under `path` at commit() (temporary name,
+/// fsync, rename).
 class CheckpointWriter {
  public:
   CheckpointWriter(const std::filesystem::path& path, const CheckpointMeta& meta);
@@ -72,10 +76,8 @@ class CheckpointWriter {
 
 /// A whole checkpoint from flat buffers (m and v both empty: no optimiser state).
 template <class T>
-void write_checkpoint(const std::filesystem::path& path, const CheckpointMeta& meta, const ParameterTable& table,
-                      std::span<const T> parameters, std::span<const T> m, std::span<const T> v);
-
-/// Resolves what a user types for a model: a checkpoint file; a run folder (its `last`); Error otherwise.
-std::filesystem::path resolve_checkpoint(const std::filesystem::path& path);
+void write_checkpoint(const std::filesystem::path& path, const CheckpointMeta& meta,
+                      const ParameterTable& table, std::span<const T> parameters, std::span<const T> m,
+                      std::span<const T> v);
 
 }  // namespace toller

@@ -19,6 +19,9 @@ class Hdf5Output;
 /// Element types that Toller writes.
 enum class ElementType { kFloat32, kFloat64, kInt32, kInt64, kUint8, kOther };
 
+/// "float32" and the like.
+const char* element_name(ElementType type);
+
 struct DatasetInfo {
   ElementType type = ElementType::kOther;
   std::vector<std::int64_t> shape;  ///< empty for a scalar
@@ -40,6 +43,7 @@ class Hdf5Reader {
   const std::filesystem::path& path() const { return path_; }
 
   bool has(const std::string& name) const;
+  bool is_group(const std::string& name) const;
   /// Names of the members of a group, sorted (groups and data sets alike).
   std::vector<std::string> list(const std::string& group) const;
   /// Type and shape; the stored size is compared with what the file can hold before anything trusts it.
@@ -56,6 +60,8 @@ class Hdf5Reader {
   /// dimension; no checksum (it covers the whole).
   template <class T>
   void read_slice(const std::string& name, std::int64_t first, std::span<T> out) const;
+  /// Reads a data set of any of the types above for the sake of its checksum.
+  void verify(const std::string& name) const;
   /// A uint8 data set as a string.
   std::string read_string(const std::string& name) const;
 
@@ -76,6 +82,8 @@ class Hdf5Writer {
   ~Hdf5Writer();
   Hdf5Writer(const Hdf5Writer&) = delete;
   Hdf5Writer& operator=(const Hdf5Writer&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
 
   /// Missing groups on the way are made. The checksum (XXH3, 64 bits, of the stored little-endian bytes)
   /// becomes the data set's attribute `xxh3_64`. `compress`: shuffle + deflate, for text. A failure to write

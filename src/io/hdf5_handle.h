@@ -75,8 +75,6 @@ struct Hdf5Element<std::uint8_t> {
 hid_t hdf5_type(ElementType type);
 ElementType element_type(hid_t type);
 std::size_t element_size(ElementType type);
-const char* element_name(ElementType type);
-
 /// "[2, 3]"
 std::string shape_text(const std::vector<std::int64_t>& shape);
 

@@ -248,6 +248,13 @@ bool Hdf5Reader::has(const std::string& name) const {
   return find(path_, file_, name);
 }
 
+bool Hdf5Reader::is_group(const std::string& name) const {
+  if (!find(path_, file_, name)) return false;
+  const Hdf5Handle object(H5Oopen(file_, name.c_str(), H5P_DEFAULT), H5Oclose);
+  if (!object) fail("{}: cannot open {}: {}", path_.string(), name, hdf5_reason());
+  return H5Iget_type(object.get()) == H5I_GROUP;
+}
+
 std::vector<std::string> Hdf5Reader::list(const std::string& group) const {
   const std::string name = group.empty() ? "/" : group;
   if (!find(path_, file_, name)) fail("{}: group {}: is missing", path_.string(), name);
@@ -314,6 +321,18 @@ void Hdf5Reader::read_slice(const std::string& name, std::int64_t first, std::sp
               out.data()) < 0) {
     fail("{}: cannot read: {}", dataset.label, hdf5_reason());
   }
+}
+
+void Hdf5Reader::verify(const std::string& name) const {
+  const OpenDataset dataset = open_dataset(path_, file_, name);
+  const std::size_t size = element_size(dataset.info.type);
+  if (size == 0) fail("{}: its element type is not one of Toller's", dataset.label);
+  std::vector<std::uint8_t> bytes(size * static_cast<std::size_t>(dataset.info.elements));
+  if (!bytes.empty() && H5Dread(dataset.id.get(), hdf5_type(dataset.info.type), H5S_ALL, H5S_ALL, H5P_DEFAULT,
+                                bytes.data()) < 0) {
+    fail("{}: cannot read: {}", dataset.label, hdf5_reason());
+  }
+  verify_checksum(dataset.label, dataset.id.get(), kChecksumAttribute, bytes.data(), bytes.size());
 }
 
 std::string Hdf5Reader::read_string(const std::string& name) const {

@@ -1,0 +1,245 @@
+#include "checkpoint/checkpoint.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "error.h"
+
+namespace toller {
+namespace {
+
+constexpr const char* kKind = "checkpoint";
+constexpr const char* kTokenizer = "/state/tokenizer";
+
+std::string parameter_name(const TensorView& tensor) {
+  return "/parameters/" + tensor.name;
+}
+
+std::string moment_name(const char* moment, const TensorView& tensor) {
+  return std::string("/optimizer/") + moment + "/" + tensor.name;
+}
+
+template <class T>
+void check_finite(const std::filesystem::path& path, const std::string& name, std::span<const T> values) {
+  const auto found = std::ranges::find_if(values, [](T value) { return !std::isfinite(value); });
+  if (found == values.end()) return;
+  fail("{}: data set {}: element {} is {}", path.string(), name, found - values.begin(), *found);
+}
+
+void check_format(const Hdf5Reader& file) {
+  if (!file.has_attribute("kind"))
+    fail("{}: has no attribute kind: not a Toller checkpoint", file.path().string());
+  const std::string kind = file.attribute_string("kind");
+  if (kind != kKind) fail("{}: is a {}, expected a checkpoint", file.path().string(), kind);
+  const std::int64_t version = file.attribute_int("format_version");
+  if (version != kCheckpointFormatVersion) {
+    fail("{}: has checkpoint format {}, this version of Toller reads {}", file.path().string(), version,
+         kCheckpointFormatVersion);
+  }
+}
+
+/// A config may ask for any number of tensors of any size; the file must be able to hold them before a table
+/// is made of it.
+void check_sizes(const Hdf5Reader& file, const EncoderConfig& config) {
+  const auto tensors = file.list("/parameters").size();
+  if (static_cast<std::size_t>(config.layers) > tensors) {
+    fail("{}: config says {} layers, but /parameters has {} tensors", file.path().string(), config.layers,
+         tensors);
+  }
+  const std::int64_t rows =
+      std::max({config.vocabulary_size, config.max_positions, config.type_vocabulary_size, config.hidden_size,
+                config.intermediate_size});
+  const auto bytes = static_cast<std::int64_t>(std::filesystem::file_size(file.path()));
+  if (rows * config.hidden_size > bytes) {
+    fail("{}: config needs a tensor of {} x {}, more than the file of {} bytes holds", file.path().string(),
+         rows, config.hidden_size, bytes);
+  }
+}
+
+CheckpointMeta read_meta(const Hdf5Reader& file) {
+  check_format(file);
+  const std::string name = file.path().string();
+  CheckpointMeta meta;
+  meta.step = file.attribute_int("step");
+  if (meta.step < 0) fail("{}: attribute step is {}", name, meta.step);
+  const std::string text = file.attribute_string("config");
+  const nlohmann::json config = nlohmann::json::parse(text, nullptr, false);
+  if (!config.is_object()) fail("{}: attribute config is not a JSON object", name);
+  const auto encoder = config.find("encoder");
+  if (encoder == config.end()) fail("{}: attribute config lacks the field encoder", name);
+  meta.encoder = encoder_config_from_json(*encoder, name);
+  meta.training = config.value("training", nlohmann::json());
+  meta.state = config.value("state", nlohmann::json());
+  meta.origin = config.value("origin", nlohmann::json());
+  meta.tokenizer = file.read_string(kTokenizer);
+  check_sizes(file, meta.encoder);
+  return meta;
+}
+
+/// The members of a group must be the table's tensors, with their shapes and one float type, which is
+/// returned.
+ElementType check_tensors(const Hdf5Reader& file, const std::string& group, const ParameterTable& table) {
+  const std::string path = file.path().string();
+  std::vector<std::string> unknown = file.list(group);
+  ElementType type = ElementType::kOther;
+  for (const TensorView& tensor : table.tensors()) {
+    const std::string name = group + "/" + tensor.name;
+    const DatasetInfo info = file.info(name);
+    if (info.shape != tensor.shape) {
+      fail("{}: data set {}: expected shape [{}], found [{}]", path, name, fmt::join(tensor.shape, ", "),
+           fmt::join(info.shape, ", "));
+    }
+    if (info.type != ElementType::kFloat32 && info.type != ElementType::kFloat64) {
+      fail("{}: data set {}: expected float32 or float64, found {}", path, name, element_name(info.type));
+    }
+    if (type == ElementType::kOther) type = info.type;
+    if (info.type != type) {
+      fail("{}: data set {}: is {}, the tensors before it are {}", path, name, element_name(info.type),
+           element_name(type));
+    }
+    std::erase(unknown, tensor.name);
+  }
+  if (!unknown.empty()) fail("{}: data set {}/{} is no tensor of this model", path, group, unknown.front());
+  return type;
+}
+
+nlohmann::json config_json(const CheckpointMeta& meta) {
+  nlohmann::json config = {{"encoder", to_json(meta.encoder)}, {"origin", meta.origin}};
+  if (!meta.training.is_null()) config["training"] = meta.training;
+  if (!meta.state.is_null()) config["state"] = meta.state;
+  return config;
+}
+
+}  // namespace
+
+CheckpointReader::CheckpointReader(const std::filesystem::path& path)
+    : file_(path), meta_(read_meta(file_)), table_(meta_.encoder) {
+  type_ = check_tensors(file_, "/parameters", table_);
+  has_optimizer_ = file_.has("/optimizer");
+  if (!has_optimizer_) return;
+  check_tensors(file_, "/optimizer/m", table_);
+  check_tensors(file_, "/optimizer/v", table_);
+}
+
+template <class T>
+void CheckpointReader::read_tensor(const TensorView& tensor, std::span<T> out) const {
+  const std::string name = parameter_name(tensor);
+  file_.read_into(name, out);
+  check_finite<T>(path(), name, out);
+}
+
+template <class T>
+void CheckpointReader::read_parameters(std::span<T> out) const {
+  if (out.size() != static_cast<std::size_t>(table_.size())) {
+    fail("{}: holds {} parameters, the buffer {}", path().string(), table_.size(), out.size());
+  }
+  for (const TensorView& tensor : table_.tensors()) {
+    read_tensor(tensor,
+                out.subspan(static_cast<std::size_t>(tensor.offset), static_cast<std::size_t>(tensor.size)));
+  }
+}
+
+template <class T>
+void CheckpointReader::read_moments(std::span<T> m, std::span<T> v) const {
+  if (!has_optimizer_) fail("{}: holds no optimiser state", path().string());
+  const auto size = static_cast<std::size_t>(table_.size());
+  if (m.size() != size || v.size() != size) {
+    fail("{}: holds {} moments, the buffers {} and {}", path().string(), size, m.size(), v.size());
+  }
+  for (const TensorView& tensor : table_.tensors()) {
+    for (const auto& [moment, out] : {std::pair{"m", m}, std::pair{"v", v}}) {
+      const std::string name = moment_name(moment, tensor);
+      const auto slice =
+          out.subspan(static_cast<std::size_t>(tensor.offset), static_cast<std::size_t>(tensor.size));
+      file_.read_into(name, slice);
+      check_finite<T>(path(), name, slice);
+    }
+  }
+}
+
+CheckpointWriter::CheckpointWriter(const std::filesystem::path& path, const CheckpointMeta& meta)
+    : file_(path) {
+  file_.attribute_int("format_version", kCheckpointFormatVersion);
+  file_.attribute_string("kind", kKind);
+  file_.attribute_int("step", meta.step);
+  // Text from outside (a file's name) may not be UTF-8, which JSON must be: it is marked, not refused.
+  file_.attribute_string("config",
+                         config_json(meta).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  file_.write_string(kTokenizer, meta.tokenizer, true);
+}
+
+template <class T>
+void CheckpointWriter::write_tensor(const TensorView& tensor, std::span<const T> values) {
+  const std::string name = parameter_name(tensor);
+  check_finite(file_.path(), name, values);
+  file_.write(name, values, tensor.shape);
+}
+
+template <class T>
+void CheckpointWriter::write_moments(const TensorView& tensor, std::span<const T> m, std::span<const T> v) {
+  for (const auto& [moment, values] : {std::pair{"m", m}, std::pair{"v", v}}) {
+    const std::string name = moment_name(moment, tensor);
+    check_finite(file_.path(), name, values);
+    file_.write(name, values, tensor.shape);
+  }
+}
+
+void CheckpointWriter::commit() {
+  file_.commit();
+}
+
+template <class T>
+void write_checkpoint(const std::filesystem::path& path, const CheckpointMeta& meta,
+                      const ParameterTable& table, std::span<const T> parameters, std::span<const T> m,
+                      std::span<const T> v) {
+  CheckpointWriter writer(path, meta);
+  const auto slice = [](std::span<const T> all, const TensorView& tensor) {
+    return all.subspan(static_cast<std::size_t>(tensor.offset), static_cast<std::size_t>(tensor.size));
+  };
+  const auto size = static_cast<std::size_t>(table.size());
+  const bool with_moments = !m.empty() || !v.empty();
+  if (parameters.size() != size || (with_moments && (m.size() != size || v.size() != size))) {
+    fail("{}: cannot write: buffers of {}, {} and {} for {} parameters", path.string(), parameters.size(),
+         m.size(), v.size(), size);
+  }
+  for (const TensorView& tensor : table.tensors()) {
+    writer.write_tensor(tensor, slice(parameters, tensor));
+    if (with_moments) writer.write_moments(tensor, slice(m, tensor), slice(v, tensor));
+  }
+  writer.commit();
+}
+
+std::filesystem::path resolve_checkpoint(const std::filesystem::path& path) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (!fs::exists(status)) fail("{}: there is no such file or folder", path.string());
+  if (!fs::is_directory(status)) return path;
+  const fs::path last = path / "last";
+  if (!fs::exists(fs::symlink_status(last, error))) {
+    fail("{}: is a folder without 'last'; give a checkpoint or the folder of a run", path.string());
+  }
+  const fs::path target = fs::is_symlink(last) ? path / fs::read_symlink(last) : last;
+  if (!fs::is_regular_file(fs::status(target, error))) {
+    fail("{}: leads to {}, which is not a file; give one of the run's step-*.h5", last.string(),
+         target.string());
+  }
+  return target;
+}
+
+#define TOLLER_INSTANTIATE(T)                                                                      \
+  template void CheckpointReader::read_tensor<T>(const TensorView&, std::span<T>) const;           \
+  template void CheckpointReader::read_parameters<T>(std::span<T>) const;                          \
+  template void CheckpointReader::read_moments<T>(std::span<T>, std::span<T>) const;               \
+  template void CheckpointWriter::write_tensor<T>(const TensorView&, std::span<const T>);          \
+  template void CheckpointWriter::write_moments<T>(const TensorView&, std::span<const T>,          \
+                                                   std::span<const T>);                            \
+  template void write_checkpoint<T>(const std::filesystem::path&, const CheckpointMeta&,           \
+                                    const ParameterTable&, std::span<const T>, std::span<const T>, \
+                                    std::span<const T>);
+TOLLER_INSTANTIATE(float)
+TOLLER_INSTANTIATE(double)
+#undef TOLLER_INSTANTIATE
+
+}  // namespace toller
