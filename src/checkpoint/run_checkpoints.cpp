@@ -71,6 +71,10 @@ void check_resumable(const RunCheckpoint& checkpoint) {
 
 }  // namespace
 
+fs::path checkpoint_path(const fs::path& run, std::int64_t step) {
+  return run / fmt::format("{}{:08}{}", kPrefix, step, kSuffix);
+}
+
 std::vector<RunCheckpoint> list_checkpoints(const fs::path& run) {
   std::vector<RunCheckpoint> found;
   for (const std::string& name : entries(run)) {
@@ -111,6 +115,23 @@ void remove_old_checkpoints(const fs::path& run, std::int64_t keep) {
     const bool temporary = name.find(fmt::format("{}.tmp-", kSuffix)) != std::string::npos;
     if (temporary && name.starts_with(fmt::format(".{}", kPrefix))) remove_file(run / name);
   }
+}
+
+fs::path resolve_checkpoint(const fs::path& path) {
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (!fs::exists(status)) fail("{}: there is no such file or folder", path.string());
+  if (!fs::is_directory(status)) return path;
+  const fs::path last = path / "last";
+  if (!fs::exists(fs::symlink_status(last, error))) {
+    fail("{}: is a folder without 'last'; give a checkpoint or the folder of a run", path.string());
+  }
+  const fs::path target = fs::is_symlink(last) ? path / fs::read_symlink(last) : last;
+  if (!fs::is_regular_file(fs::status(target, error))) {
+    fail("{}: leads to {}, which is not a file; give one of the run's step-*.h5", last.string(),
+         target.string());
+  }
+  return target;
 }
 
 fs::path newest_valid_checkpoint(const fs::path& run, std::vector<std::string>& skipped) {

@@ -9,6 +9,9 @@
 
 namespace toller {
 
+/// RUN/step-00000042.h5 for step 42.
+std::filesystem::path checkpoint_path(const std::filesystem::path& run, std::int64_t step);
+
 struct RunCheckpoint {
   std::int64_t step = 0;
   std::filesystem::path path;
@@ -25,6 +28,10 @@ void publish_last(const std::filesystem::path& run, const std::filesystem::path&
 /// `last` points to. Temporary files that a killed process left go too; so one process at a time may write in
 /// a run.
 void remove_old_checkpoints(const std::filesystem::path& run, std::int64_t keep);
+
+/// Resolves what a user types for a model: a checkpoint file; a run folder (the file its `last` points to);
+/// Error otherwise.
+std::filesystem::path resolve_checkpoint(const std::filesystem::path& path);
 
 /// The newest checkpoint that training can go on from: whole, all checksums right, with optimiser state. The
 /// reasons why newer ones are not are appended to `skipped`. Throws Error if there is none.
