@@ -210,6 +210,24 @@ void write_checkpoint(const std::filesystem::path& path, const CheckpointMeta& m
   writer.commit();
 }
 
+std::filesystem::path resolve_checkpoint(const std::filesystem::path& path) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (!fs::exists(status)) fail("{}: there is no such file or folder", path.string());
+  if (!fs::is_directory(status)) return path;
+  const fs::path last = path / "last";
+  if (!fs::exists(fs::symlink_status(last, error))) {
+    fail("{}: is a folder without 'last'; give a checkpoint or the folder of a run", path.string());
+  }
+  const fs::path target = fs::is_symlink(last) ? path / fs::read_symlink(last) : last;
+  if (!fs::is_regular_file(fs::status(target, error))) {
+    fail("{}: leads to {}, which is not a file; give one of the run's step-*.h5", last.string(),
+         target.string());
+  }
+  return target;
+}
+
 #define TOLLER_INSTANTIATE(T)                                                                      \
   template void CheckpointReader::read_tensor<T>(const TensorView&, std::span<T>) const;           \
   template void CheckpointReader::read_parameters<T>(std::span<T>) const;                          \

@@ -80,4 +80,8 @@ void write_checkpoint(const std::filesystem::path& path, const CheckpointMeta& m
                       const ParameterTable& table, std::span<const T> parameters, std::span<const T> m,
                       std::span<const T> v);
 
+/// Resolves what a user types for a model: a checkpoint file; a run folder (the file its `last` points to);
+/// Error otherwise.
+std::filesystem::path resolve_checkpoint(const std::filesystem::path& path);
+
 }  // namespace toller

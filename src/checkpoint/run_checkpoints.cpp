@@ -117,23 +117,6 @@ void remove_old_checkpoints(const fs::path& run, std::int64_t keep) {
   }
 }
 
-fs::path resolve_checkpoint(const fs::path& path) {
-  std::error_code error;
-  const fs::file_status status = fs::status(path, error);
-  if (!fs::exists(status)) fail("{}: there is no such file or folder", path.string());
-  if (!fs::is_directory(status)) return path;
-  const fs::path last = path / "last";
-  if (!fs::exists(fs::symlink_status(last, error))) {
-    fail("{}: is a folder without 'last'; give a checkpoint or the folder of a run", path.string());
-  }
-  const fs::path target = fs::is_symlink(last) ? path / fs::read_symlink(last) : last;
-  if (!fs::is_regular_file(fs::status(target, error))) {
-    fail("{}: leads to {}, which is not a file; give one of the run's step-*.h5", last.string(),
-         target.string());
-  }
-  return target;
-}
-
 fs::path newest_valid_checkpoint(const fs::path& run, std::vector<std::string>& skipped) {
   std::vector<RunCheckpoint> checkpoints = list_checkpoints(run);
   if (checkpoints.empty()) fail("{}: has no checkpoint (step-*.h5)", run.string());

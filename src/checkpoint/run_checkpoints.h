@@ -29,10 +29,6 @@ void publish_last(const std::filesystem::path& run, const std::filesystem::path&
 /// a run.
 void remove_old_checkpoints(const std::filesystem::path& run, std::int64_t keep);
 
-/// Resolves what a user types for a model: a checkpoint file; a run folder (the file its `last` points to);
-/// Error otherwise.
-std::filesystem::path resolve_checkpoint(const std::filesystem::path& path);
-
 /// The newest checkpoint that training can go on from: whole, all checksums right, with optimiser state. The
 /// reasons why newer ones are not are appended to `skipped`. Throws Error if there is none.
 std::filesystem::path newest_valid_checkpoint(const std::filesystem::path& run,

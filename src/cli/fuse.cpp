@@ -2,8 +2,9 @@
 #include <filesystem>
 #include <vector>
 
-#include "checkpoint/fusion.h"
+#include "checkpoint/checkpoint.h"
 #include "checkpoint/run_checkpoints.h"
+#include "checkpoint/fusion.h"
 #include "cli/command.h"
 #include "error.h"
 
