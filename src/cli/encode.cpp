@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/run_checkpoints.h"
 #include "cli/command.h"
 #include "comm/communicator.h"
 #include "data/collection.h"

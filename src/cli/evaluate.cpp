@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/run_checkpoints.h"
 #include "cli/command.h"
 #include "comm/communicator.h"
 #include "data/text_file.h"

@@ -2,11 +2,11 @@
 
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/spdlog.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 
+#include "comm/mpi_session.h"
 #include "error.h"
 
 namespace toller {
@@ -39,7 +39,7 @@ std::string bar(double share) {
 
 Progress::Progress(bool speaks, const std::filesystem::path& log_file) : speaks_(speaks) {
   if (!speaks_) return;
-  terminal_ = isatty(STDOUT_FILENO) != 0;
+  terminal_ = standard_output_is_terminal();
   try {
     auto sink = std::make_shared<spdlog::sinks::basic_file_sink_st>(log_file.string());
     log_ = std::make_shared<spdlog::logger>("train", std::move(sink));

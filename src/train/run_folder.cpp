@@ -52,10 +52,6 @@ void RunFolder::open_metrics() {
   if (!metrics_) fail("{}: cannot be written: {}", (path_ / "metrics.jsonl").string(), std::strerror(errno));
 }
 
-fs::path RunFolder::checkpoint_path(std::int64_t step) const {
-  return path_ / fmt::format("step-{:08}.h5", step);
-}
-
 void RunFolder::write_config(const nlohmann::ordered_json& config) const {
   const fs::path temporary = path_ / ".config.json.tmp";
   std::ofstream out(temporary);

@@ -17,7 +17,6 @@ class RunFolder {
   static RunFolder resume(const std::filesystem::path& path, std::int64_t step);
 
   const std::filesystem::path& path() const { return path_; }
-  std::filesystem::path checkpoint_path(std::int64_t step) const;
 
   void write_config(const nlohmann::ordered_json& config) const;
   /// One line of metrics.jsonl, flushed. Error when the disk is full.

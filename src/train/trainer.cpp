@@ -296,7 +296,7 @@ void Trainer<T>::log_interval(RunFolder* folder, Progress& progress, std::int64_
 
 template <class T>
 void Trainer<T>::write_checkpoint_file(RunFolder* folder, std::int64_t step) {
-  last_checkpoint_ = fs::path(options_.out) / fmt::format("step-{:08}.h5", step);
+  last_checkpoint_ = checkpoint_path(options_.out, step);
   if (folder == nullptr) return;
   CheckpointMeta meta{.encoder = start_.encoder,
                       .training = to_json(options_),
@@ -350,7 +350,7 @@ TrainingSummary Trainer<T>::run(RunFolder* folder, Progress& progress) {
   if (step == 0) {
     write_checkpoint_file(folder, 0);
   } else {
-    last_checkpoint_ = fs::path(options_.out) / fmt::format("step-{:08}.h5", step);
+    last_checkpoint_ = checkpoint_path(options_.out, step);
   }
   bool stop = false, written = true;
   while (step < total_steps_ && !stop) {

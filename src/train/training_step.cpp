@@ -67,77 +67,103 @@ EncoderInput TrainingStep<T>::input_of(const PackedBatch& chunk) const {
 }
 
 template <class T>
-StepResult TrainingStep<T>::run(const BatchPlan& plan, const GlobalBatch& batch, std::int64_t index,
-                                const T* parameters, double log_temperature, double weight, T* gradients) {
-  const BatchShare share = batch_share(batch.size(), communicator_.rank(), communicator_.size());
-  const DropoutState dropout{true, options_.dropout_seed, static_cast<std::uint32_t>(index)};
-  const std::int64_t d = encoder_.dimension();
-  const std::int64_t queries = share.last - share.first;
-  const std::int64_t candidates = batch.document_offsets.back();
-  const std::vector<std::int64_t> counts = gather_counts(batch);
-  const std::int64_t local_values = counts[static_cast<std::size_t>(communicator_.rank())];
-  const std::vector<PackedBatch> chunks = pack_share(batch, share);
-  StepResult result;
-
-  // Encode: queries, then documents, one behind the other.
-  embeddings_.reset();
-  activations_.reset();
-  T* embedding = embeddings_.take(queries * d + local_values);
-  Activations<T> kept;
-  std::vector<T*> chunk_embedding;
-  T* next = embedding;
-  for (const PackedBatch& chunk : chunks) {
-    const EncoderInput input = input_of(chunk);
-    chunk_embedding.push_back(next);
-    if (chunks.size() == 1) {
-      encoder_.forward(parameters, input, dropout, activations_, kept, next);
-    } else {
-      activations_.reset();
-      encoder_.encode(parameters, input, dropout, activations_, next);
-    }
-    next += input.sequences.count * d;
-    result.tokens += input.sequences.tokens;
-    result.flops += (chunks.size() == 1 ? 3 : 4) * encoder_.forward_flops(input.sequences);
+typename TrainingStep<T>::Share TrainingStep<T>::make_share(const GlobalBatch& batch) {
+  Share share;
+  share.rows = batch_share(batch.size(), communicator_.rank(), communicator_.size());
+  share.gather_counts = gather_counts(batch);
+  share.chunks = pack_share(batch, share.rows);
+  share.query_values = (share.rows.last - share.rows.first) * encoder_.dimension();
+  share.document_values = share.gather_counts[static_cast<std::size_t>(communicator_.rank())];
+  share.embedding = embeddings_.take(share.query_values + share.document_values);
+  std::int64_t offset = 0;
+  for (const PackedBatch& chunk : share.chunks) {
+    share.chunk_offset.push_back(offset);
+    offset += chunk.sequences(config_.max_positions).count * encoder_.dimension();
   }
+  return share;
+}
 
-  // Gather: every query meets every rank's documents.
-  T* document = embeddings_.take(candidates * d);
-  communicator_.all_gather(
-      std::span<const T>(embedding + queries * d, static_cast<std::size_t>(local_values)), counts,
-      std::span<T>(document, static_cast<std::size_t>(candidates * d)));
+template <class T>
+void TrainingStep<T>::encode(Share& share, const T* parameters, const DropoutState& dropout,
+                             Activations<T>& kept, StepResult& result) {
+  const bool keep = share.chunks.size() == 1;
+  for (std::size_t c = 0; c < share.chunks.size(); ++c) {
+    const EncoderInput input = input_of(share.chunks[c]);
+    T* embedding = share.embedding + share.chunk_offset[c];
+    activations_.reset();
+    if (keep) {
+      encoder_.forward(parameters, input, dropout, activations_, kept, embedding);
+    } else {
+      encoder_.encode(parameters, input, dropout, activations_, embedding);
+    }
+    result.tokens += input.sequences.tokens;
+    result.flops += (keep ? 3 : 4) * encoder_.forward_flops(input.sequences);
+  }
+}
 
-  // Loss over tiles of scores; gradients of the documents go back to the ranks that encoded them.
-  const CandidateRelations relations = plan.relations(batch, share);
-  T* d_embedding = embeddings_.take(queries * d + local_values);
-  T* d_document = embeddings_.take(candidates * d);
+template <class T>
+T* TrainingStep<T>::compute_loss(const Share& share, const BatchPlan& plan, const GlobalBatch& batch,
+                                 double log_temperature, double weight, StepResult& result) {
+  const std::int64_t candidates = batch.document_offsets.back();
+  const std::int64_t local_values = share.query_values + share.document_values;
+  const auto documents_of = [&](T* embedding) {
+    return std::span<T>(embedding + share.query_values, static_cast<std::size_t>(share.document_values));
+  };
+  const auto all_values = static_cast<std::size_t>(candidates * encoder_.dimension());
+  T* document = embeddings_.take(candidates * encoder_.dimension());
+  communicator_.all_gather(std::span<const T>(documents_of(share.embedding)), share.gather_counts,
+                           std::span<T>(document, all_values));
+
+  const CandidateRelations relations = plan.relations(batch, share.rows);
+  T* d_embedding = embeddings_.take(local_values);
+  T* d_document = embeddings_.take(candidates * encoder_.dimension());
   LossGradient<T> gradient{.query = d_embedding, .document = d_document};
-  result.loss = loss_.compute({.queries = queries,
+  result.loss = loss_.compute({.queries = share.rows.last - share.rows.first,
                                .global_queries = batch.size(),
                                .candidates = candidates,
-                               .dimension = d,
-                               .query = embedding,
+                               .dimension = encoder_.dimension(),
+                               .query = share.embedding,
                                .document = document,
                                .positive_offsets = relations.positive_offsets,
                                .positive = relations.positive,
                                .excluded_offsets = relations.excluded_offsets,
                                .excluded = relations.excluded},
                               log_temperature, communicator_, gradient);
-  communicator_.reduce_scatter_sum(
-      std::span<const T>(d_document, static_cast<std::size_t>(candidates * d)), counts,
-      std::span<T>(d_embedding + queries * d, static_cast<std::size_t>(local_values)));
-  ops_.scale(d_embedding, queries * d + local_values, static_cast<T>(weight));
+  // The adjoint of the gather: a document's gradients, from the queries of all ranks, go to the rank that
+  // encoded it.
+  communicator_.reduce_scatter_sum(std::span<const T>(d_document, all_values), share.gather_counts,
+                                   documents_of(d_embedding));
+  ops_.scale(d_embedding, local_values, static_cast<T>(weight));
   result.log_temperature_gradient = weight * gradient.log_temperature;
+  return d_embedding;
+}
 
-  // Encoder backward.
-  for (std::size_t c = 0; c < chunks.size(); ++c) {
-    const EncoderInput input = input_of(chunks[c]);
-    if (chunks.size() > 1) {
+template <class T>
+void TrainingStep<T>::backward(const Share& share, const T* parameters, const DropoutState& dropout,
+                               Activations<T>& kept, const T* d_embedding, T* gradients) {
+  for (std::size_t c = 0; c < share.chunks.size(); ++c) {
+    const EncoderInput input = input_of(share.chunks[c]);
+    if (share.chunks.size() > 1) {
       activations_.reset();
-      encoder_.forward(parameters, input, dropout, activations_, kept, chunk_embedding[c]);
+      encoder_.forward(parameters, input, dropout, activations_, kept,
+                       share.embedding + share.chunk_offset[c]);
     }
-    encoder_.backward(parameters, input, dropout, activations_, kept,
-                      d_embedding + (chunk_embedding[c] - embedding), gradients);
+    encoder_.backward(parameters, input, dropout, activations_, kept, d_embedding + share.chunk_offset[c],
+                      gradients);
   }
+}
+
+template <class T>
+StepResult TrainingStep<T>::run(const BatchPlan& plan, const GlobalBatch& batch, std::int64_t index,
+                                const T* parameters, double log_temperature, double weight, T* gradients) {
+  const DropoutState dropout{true, options_.dropout_seed, static_cast<std::uint32_t>(index)};
+  StepResult result;
+  Activations<T> kept;
+  embeddings_.reset();
+  Share share = make_share(batch);
+  encode(share, parameters, dropout, kept, result);
+  const T* d_embedding = compute_loss(share, plan, batch, log_temperature, weight, result);
+  backward(share, parameters, dropout, kept, d_embedding, gradients);
   return result;
 }
 

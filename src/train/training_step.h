@@ -45,7 +45,26 @@ class TrainingStep {
                  double log_temperature, double weight, T* gradients);
 
  private:
-  /// The texts that this rank encodes, queries first, cut into chunks.
+  /// This rank's part of a batch and its embeddings, in the arena `embeddings_`. Queries come first.
+  struct Share {
+    BatchShare rows;
+    std::vector<std::int64_t> gather_counts;  ///< elements of document embeddings that each rank brings
+    std::vector<PackedBatch> chunks;
+    std::vector<std::int64_t> chunk_offset;  ///< of a chunk's first embedding in `embedding`
+    std::int64_t query_values = 0, document_values = 0;
+    T* embedding = nullptr;
+  };
+
+  Share make_share(const GlobalBatch& batch);
+  /// Fills share.embedding; with one chunk, `kept` holds what its backward pass needs.
+  void encode(Share& share, const T* parameters, const DropoutState& dropout, Activations<T>& kept,
+              StepResult& result);
+  /// Gathers the documents, computes the loss and returns the gradient of share.embedding.
+  T* compute_loss(const Share& share, const BatchPlan& plan, const GlobalBatch& batch, double log_temperature,
+                  double weight, StepResult& result);
+  void backward(const Share& share, const T* parameters, const DropoutState& dropout, Activations<T>& kept,
+                const T* d_embedding, T* gradients);
+  /// The texts that this rank encodes, cut into chunks.
   std::vector<PackedBatch> pack_share(const GlobalBatch& batch, const BatchShare& share) const;
   /// Documents a rank brings, in elements of embeddings.
   std::vector<std::int64_t> gather_counts(const GlobalBatch& batch) const;
