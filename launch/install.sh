@@ -11,7 +11,7 @@ packages=(
   libhdf5-openmpi-dev hdf5-tools                 # token stores and checkpoints; h5ls, h5diff
   libopenblas-openmp-dev                         # matrix products
   libboost-program-options-dev nlohmann-json3-dev libfmt-dev libspdlog-dev libxxhash-dev
-  libicu-dev libsentencepiece-dev libstemmer-dev  # text
+  libicu-dev libsentencepiece-dev                # text
   libgtest-dev libbenchmark-dev librapidcheck-dev  # tests and benchmarks
   wordnet-base                                   # the sample collection
   jq                                             # the quickstart's table
@@ -31,7 +31,7 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   cat >&2 <<'TEXT'
 launch/install.sh knows Debian and Ubuntu only. On another system install these yourself, then run cmake:
   a C++20 compiler (GCC 11+), CMake 3.22+, Ninja, pkg-config, Open MPI 4+, HDF5 1.10+ built for it, OpenBLAS,
-  Boost.Program_options 1.70+, ICU, sentencepiece, libstemmer, nlohmann-json, fmt 8+, spdlog, xxHash, GoogleTest,
+  Boost.Program_options 1.70+, ICU, sentencepiece, nlohmann-json, fmt 8+, spdlog, xxHash, GoogleTest,
   Google Benchmark, RapidCheck, jq; and WordNet 3.0's database files for the sample collection.
 TEXT
   exit 1

@@ -31,8 +31,7 @@ void print_help() {
   for (const Command& command : commands) fmt::print("  {:<10} {}\n", command.name, command.summary);
   std::cout
       << "\nExamples:\n"
-         "  toller prepare --collection data/mine --train-tokenizer 8000 --tokenizer mine.model --out "
-         "mine.h5\n"
+         "  toller prepare --collection data/mine --train-tokenizer 8000 --out mine.h5\n"
          "  mpirun -np 2 toller train --data mine.h5 --out runs/mine --preset tiny --epochs 3\n\n"
          "'toller <subcommand> --help' lists a subcommand's options; 'toller --version' prints the version.\n"
          "Exit status: 0 done, 1 failure at run time, 2 wrong use.\n";
@@ -78,6 +77,8 @@ void report(const std::string& command, const char* message, const Communicator&
       fmt::format("toller{}{}: error: {}{}\n", command.empty() ? "" : " ", command, place, message);
   std::fputs(line.c_str(), stderr);
   std::fflush(nullptr);
+  // The launcher passes the message on; give it the time before the ranks are ended.
+  if (communicator.size() > 1) std::this_thread::sleep_for(std::chrono::milliseconds(50));
 }
 
 /// Runs the subcommand; whatever it throws becomes a message and an exit status, for all ranks.

@@ -172,12 +172,33 @@ void store_config(const std::string& path, const po::options_description& option
   }
 }
 
+/// Boost's list of options without the blank lines that nested groups leave, and without the name of a group
+/// that holds nothing but groups.
+std::string option_list(const po::options_description& options) {
+  std::ostringstream printed;
+  printed << options;
+  std::istringstream lines(printed.str());
+  std::string list, line, caption;
+  while (std::getline(lines, line)) {
+    if (line.empty()) {
+      caption.clear();
+    } else if (line.ends_with(':') && line.front() != ' ') {
+      caption = "\n" + line + "\n";
+    } else {
+      list += caption + line + "\n";
+      caption.clear();
+    }
+  }
+  return list;
+}
+
 void print_help(const std::string& usage, const std::string& description,
                 const po::options_description& options) {
+  const std::size_t end = description.find_last_not_of('\n') + 1;
   std::cout << "Usage: " << usage << "\n\n"
-            << description << "\n"
-            << options
-            << "\nA value in (=…) is the default. A flag beats the same key in the --config file.\n";
+            << description.substr(0, end) << "\n"
+            << option_list(options)
+            << "\nA value in (=...) is the default. A flag beats the same key in the --config file.\n";
 }
 
 }  // namespace
@@ -190,7 +211,7 @@ std::optional<po::variables_map> parse_options(const CommandContext& context, co
   general.add_options()(
       "config", po::value<std::string>()->value_name("FILE"),
       "read options from FILE: lines 'key = value' ('#' begins a comment), or a flat object if it "
-      "ends in .json; keys are the names below without the dashes");
+      "ends in .json; keys are the names of the options without the dashes");
   general.add_options()("help", "print this and exit");
   po::options_description all;
   all.add(options).add(general);

@@ -56,7 +56,39 @@ void copy_group(const Hdf5Reader& reader, Hdf5Writer& writer, const std::string&
   }
 }
 
+void read_group(const Hdf5Reader& reader, const std::string& group) {
+  for (const std::string& member : reader.list(group)) {
+    const std::string name = fmt::format("{}/{}", group == "/" ? "" : group, member);
+    if (is_group(reader, name)) {
+      read_group(reader, name);
+      continue;
+    }
+    switch (reader.info(name).type) {
+      case ElementType::kInt32:
+        reader.read<std::int32_t>(name);
+        break;
+      case ElementType::kInt64:
+        reader.read<std::int64_t>(name);
+        break;
+      case ElementType::kFloat32:
+        reader.read<float>(name);
+        break;
+      default:
+        reader.read_string(name);
+    }
+  }
+}
+
 }  // namespace
+
+bool is_whole(const std::filesystem::path& file) {
+  try {
+    read_group(Hdf5Reader(file), "/");
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
 
 void copy_hdf5(const std::filesystem::path& from, const std::filesystem::path& to, const Hdf5Edit& edit) {
   const Hdf5Reader reader(from);

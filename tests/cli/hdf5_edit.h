@@ -28,4 +28,7 @@ void copy_hdf5(const std::filesystem::path& from, const std::filesystem::path& t
 /// Flips one bit of the first stored value of a data set.
 void flip_bit(const std::filesystem::path& file, const std::string& data_set);
 
+/// Whether every data set of a file can be read and has the checksum that it was written with.
+bool is_whole(const std::filesystem::path& file);
+
 }  // namespace toller
