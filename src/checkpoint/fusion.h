@@ -27,7 +27,7 @@ struct FusionOptions {
   FusionMethod method = FusionMethod::kDeltaGuided;
   FusionGranularity granularity = FusionGranularity::kTensor;
   double alpha = 1.0;
-  std::vector<double> weights;  ///< prior weights p_k > 0, one a checkpoint; empty: equal
+  std::vector<double> weights = {};  ///< prior weights p_k > 0, one a checkpoint; empty: equal
 };
 
 struct FusionSummary {

@@ -1,0 +1,69 @@
+#include "fusion_fixture.h"
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "error.h"
+
+namespace toller {
+namespace {
+
+FlatModel flatten(const nlohmann::json& tensors, const ParameterTable& table) {
+  FlatModel flat;
+  for (const TensorView& tensor : table.tensors()) {
+    const auto values = tensors.at(tensor.name).get<std::vector<double>>();
+    if (static_cast<std::int64_t>(values.size()) != tensor.size) fail("fixture: size of {}", tensor.name);
+    flat.insert(flat.end(), values.begin(), values.end());
+  }
+  return flat;
+}
+
+}  // namespace
+
+FusionFixture read_fusion_fixture(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  const nlohmann::json json = nlohmann::json::parse(file);
+  FusionFixture fixture;
+  fixture.encoder = encoder_config_from_json(json.at("encoder"), path.string());
+  const ParameterTable table(fixture.encoder);
+  for (const auto& [name, tensors] : json.at("models").items()) {
+    fixture.models[name] = flatten(tensors, table);
+  }
+  for (const nlohmann::json& entry : json.at("cases")) {
+    FusionCase& fusion = fixture.cases.emplace_back();
+    fusion.options.method = fusion_method_from_name(entry.at("method"));
+    fusion.options.granularity = fusion_granularity_from_name(entry.at("granularity"));
+    fusion.options.alpha = entry.at("alpha");
+    fusion.options.weights = entry.at("weights").get<std::vector<double>>();
+    for (const char letter : entry.at("models").get<std::string>()) fusion.models.emplace_back(1, letter);
+    fusion.mean_weights = entry.at("mean_weights").get<std::vector<double>>();
+    fusion.expected = flatten(entry.at("expected"), table);
+  }
+  return fixture;
+}
+
+template <class T>
+void write_models(const FusionFixture& fixture, const std::filesystem::path& folder) {
+  const ParameterTable table(fixture.encoder);
+  for (const auto& [name, values] : fixture.models) {
+    const std::vector<T> rounded(values.begin(), values.end());
+    CheckpointMeta meta;
+    meta.encoder = fixture.encoder;
+    meta.tokenizer = "pieces";
+    write_checkpoint<T>(folder / (name + ".h5"), meta, table, rounded, {}, {});
+  }
+}
+
+template void write_models<float>(const FusionFixture&, const std::filesystem::path&);
+template void write_models<double>(const FusionFixture&, const std::filesystem::path&);
+
+FusionSummary run_case(const FusionCase& fusion, const std::filesystem::path& folder,
+                       const std::filesystem::path& out) {
+  std::vector<std::filesystem::path> checkpoints;
+  for (const std::string& name : fusion.models) checkpoints.push_back(folder / (name + ".h5"));
+  const bool guided = fusion.options.method == FusionMethod::kDeltaGuided;
+  return fuse_checkpoints(checkpoints, guided ? folder / "base.h5" : std::filesystem::path(), fusion.options,
+                          out);
+}
+
+}  // namespace toller
