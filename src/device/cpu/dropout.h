@@ -1,9 +1,11 @@
 // Dropout masks on the CPU: scales of a row, recomputed wherever they are needed.
 //
-// Element (row, column) takes word column % 4 of the Philox block number row · ⌈width / 4⌉ + column / 4,
-// where `row` counts over the batch of all ranks and `width` is the same on all ranks.
+// Columns go in groups of 64. Lane l of group g has the Philox block (row · ⌈width / 64⌉ + g) · 16 + l, and
+// its four words are for the columns 64 g + l, + 16, + 32 and + 48. `row` counts over the batch of all ranks;
+// `width` is the same on all.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
@@ -16,19 +18,20 @@ namespace toller {
 template <class T>
 void dropout_scales(const Dropout& dropout, std::int64_t row, std::int64_t width, std::int64_t count,
                     T* scale) {
+  constexpr std::int64_t kLanes = 16, kGroup = 4 * kLanes;
   const auto threshold = static_cast<std::uint32_t>(std::lround(dropout.rate * 0x1.0p32));
   const T keep = static_cast<T>(1.0 / (1.0 - dropout.rate));
-  const std::uint64_t first = static_cast<std::uint64_t>(row) * static_cast<std::uint64_t>((width + 3) / 4);
+  const std::uint64_t first = static_cast<std::uint64_t>(row * ((width + kGroup - 1) / kGroup) * kLanes);
   const std::uint32_t stream = static_cast<std::uint32_t>(RandomStream::kDropout) | (dropout.site << 8);
   const auto key0 = static_cast<std::uint32_t>(dropout.seed);
   const auto key1 = static_cast<std::uint32_t>(dropout.seed >> 32);
-  // Sixteen blocks side by side: the ten rounds run on whole vectors.
-  constexpr std::int64_t kLanes = 16;
-  for (std::int64_t begin = 0; begin < count; begin += 4 * kLanes) {
-    std::uint32_t bits[4][kLanes];
+  for (std::int64_t begin = 0; begin < count; begin += kGroup) {
+    T group[4][kLanes];
+    const std::uint64_t block = first + static_cast<std::uint64_t>(begin / 4);
+    // The lanes' ten rounds run side by side on whole vectors.
 #pragma omp simd
     for (std::int64_t lane = 0; lane < kLanes; ++lane) {
-      const std::uint64_t index = first + static_cast<std::uint64_t>(begin / 4 + lane);
+      const std::uint64_t index = block + static_cast<std::uint64_t>(lane);
       std::uint32_t c0 = static_cast<std::uint32_t>(index), c1 = static_cast<std::uint32_t>(index >> 32);
       std::uint32_t c2 = dropout.step, c3 = stream, k0 = key0, k1 = key1;
 #pragma GCC unroll 10
@@ -42,13 +45,12 @@ void dropout_scales(const Dropout& dropout, std::int64_t row, std::int64_t width
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
       }
-      bits[0][lane] = c0;
-      bits[1][lane] = c1;
-      bits[2][lane] = c2;
-      bits[3][lane] = c3;
+      group[0][lane] = c0 < threshold ? T{0} : keep;
+      group[1][lane] = c1 < threshold ? T{0} : keep;
+      group[2][lane] = c2 < threshold ? T{0} : keep;
+      group[3][lane] = c3 < threshold ? T{0} : keep;
     }
-    const std::int64_t here = std::min<std::int64_t>(4 * kLanes, count - begin);
-    for (std::int64_t i = 0; i < here; ++i) scale[begin + i] = bits[i & 3][i >> 2] < threshold ? T{0} : keep;
+    std::copy_n(&group[0][0], std::min(kGroup, count - begin), scale + begin);
   }
 }
 
