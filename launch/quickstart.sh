@@ -76,6 +76,10 @@ train() {
   if [[ -e $model/last ]]; then options=(--resume "$model"); fi
   echo "   ${mpi[*]} $toller train ${options[*]}"
   "${mpi[@]}" "$toller" train "${options[@]}"
+  if tail -n 2 "$log" | grep -q 'stopped by a signal'; then
+    echo '   stopped before the end; run this again to go on' >&2
+    return 1
+  fi
   touch "$run/trained"
   echo "   $model ($((SECONDS - from)) s)"
 }
@@ -113,6 +117,10 @@ train
 evaluate 'Evaluate BM25, the baseline' bm25 --bm25
 evaluate 'Evaluate the model before its first step' start --model "$model/step-00000000.h5"
 mapfile -t checkpoints < <(find "$model" -name 'step-*.h5' ! -name 'step-00000000.h5' | sort)
+if ((${#checkpoints[@]} < 2)); then
+  echo "   $model holds ${#checkpoints[@]} checkpoint(s), a fusion needs two: see checkpoint-every and keep in $config" >&2
+  exit 1
+fi
 steps=()
 for checkpoint in "${checkpoints[@]}"; do
   name=$(basename "$checkpoint" .h5)
