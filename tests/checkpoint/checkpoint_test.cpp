@@ -8,7 +8,7 @@
 #include <numeric>
 
 #include "error.h"
-#include "io/temporary_folder.h"
+#include "temporary_folder.h"
 
 namespace toller {
 namespace {

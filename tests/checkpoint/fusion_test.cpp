@@ -9,7 +9,7 @@
 
 #include "error.h"
 #include "fusion_fixture.h"
-#include "io/temporary_folder.h"
+#include "temporary_folder.h"
 
 namespace toller {
 namespace {

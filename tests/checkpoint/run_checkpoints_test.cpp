@@ -6,7 +6,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "error.h"
-#include "io/temporary_folder.h"
+#include "temporary_folder.h"
 
 namespace toller {
 namespace {

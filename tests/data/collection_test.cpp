@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include "data/temporary_folder.h"
+#include "temporary_folder.h"
 
 namespace toller {
 

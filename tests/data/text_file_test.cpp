@@ -1,7 +1,7 @@
 #include <gmock/gmock.h>
 
-#include "data/temporary_folder.h"
 #include "data/text_file.h"
+#include "temporary_folder.h"
 
 namespace toller {
 namespace {

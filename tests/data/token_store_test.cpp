@@ -4,8 +4,8 @@
 
 #include <functional>
 
-#include "data/temporary_folder.h"
 #include "io/hdf5_file.h"
+#include "temporary_folder.h"
 
 namespace toller {
 namespace {

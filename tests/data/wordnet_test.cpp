@@ -4,7 +4,7 @@
 
 #include <set>
 
-#include "data/temporary_folder.h"
+#include "temporary_folder.h"
 
 namespace toller {
 namespace {

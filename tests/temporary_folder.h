@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "error.h"
+
 namespace toller {
 
 class TemporaryFolder {
@@ -28,6 +30,18 @@ class TemporaryFolder {
 
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
+
+  /// Writes a file, whose folders are made, and returns its path.
+  std::filesystem::path write(const std::string& name, const std::string& content) const {
+    const std::filesystem::path file = path_ / name;
+    std::filesystem::create_directories(file.parent_path());
+    std::ofstream(file, std::ios::binary) << content;
+    return file;
+  }
+  std::string read(const std::string& name) const {
+    std::ifstream file(path_ / name, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
 
   /// Names of all entries, hidden ones included.
   std::vector<std::string> entries() const {
@@ -51,8 +65,8 @@ inline void write_bytes(const std::filesystem::path& path, const std::string& by
   std::ofstream(path, std::ios::binary) << bytes;
 }
 
-/// The message of the Error that `action` throws; empty if it throws none.
-template <class Exception, class Action>
+/// The message of the exception that `action` throws; empty if it throws none.
+template <class Exception = Error, class Action>
 std::string message_of(Action action) {
   try {
     action();
