@@ -37,6 +37,12 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
+/// The step's default, or what the environment variable CHUNK_TOKENS says, to compare.
+std::int64_t chunk_tokens() {
+  const char* value = std::getenv("CHUNK_TOKENS");
+  return value != nullptr ? std::atoll(value) : TrainingStepOptions{}.chunk_tokens;
+}
+
 /// Products per second of a 1,536-square fp32 product with all threads.
 double peak_flops() {
   constexpr std::int64_t kSize = 1536;
@@ -94,10 +100,11 @@ class Runner {
         loss_(make_infonce<float>(*ops_, {})),
         plan_(store, store.split("train"), {.seed = 1, .global_batch = batch}),
         step_(config, table_, *ops_, *loss_, self_, store,
-              {.max_length = 256, .micro_batch = 0, .dropout_seed = 1}),
+              {.max_length = 256, .chunk_tokens = chunk_tokens()}),
         adamw_(*ops_, {{0, table_.size(), true}}, {}),
         products_encoder_(config, table_, products_ops_),
         products_arena_(products_ops_),
+        products_scratch_(products_ops_),
         parameters_(static_cast<std::size_t>(table_.size())),
         gradients_(parameters_.size()) {
     initialize_parameters(config, table_, 1, parameters_.data());
@@ -113,27 +120,45 @@ class Runner {
     return result;
   }
 
-  /// The matrix products of the same step.
+  /// The matrix products of the same step, in the same chunks.
   void products(std::int64_t index) {
     const GlobalBatch batch = plan_.batch(index);
-    PackedBatch pack;
-    for (const std::int32_t row : batch.queries) pack.add(store_.queries.row(row), 256, 0);
-    for (const std::int32_t row : batch.documents) pack.add(store_.documents.row(row), 256, 0);
-    const EncoderInput input{pack.sequences(config_.max_positions), pack.tokens()};
     const std::int64_t b = batch.size(), m = batch.document_offsets.back(), d = config_.hidden_size;
     products_arena_.reset();
-    Activations<float> kept;
     float* embedding = products_arena_.take((b + m) * d);
     float* scores = products_arena_.take(b * m);
-    products_encoder_.forward(parameters_.data(), input, {}, products_arena_, kept, embedding);
+    const std::vector<PackedBatch> chunks = pack(batch);
+    std::vector<Activations<float>> kept(chunks.size());
+    float* next = embedding;
+    for (std::size_t c = 0; c < chunks.size(); ++c) {
+      products_encoder_.forward(parameters_.data(), input_of(chunks[c]), {}, products_arena_, kept[c], next);
+      next += chunks[c].text_count() * d;
+    }
     products_ops_.gemm(false, true, b, m, d, 1, embedding, d, embedding + b * d, d, 0, scores, m);
     products_ops_.gemm(false, false, b, d, m, 1, scores, m, embedding + b * d, d, 0, embedding, d);
     products_ops_.gemm(true, false, m, d, b, 1, scores, m, embedding, d, 0, embedding + b * d, d);
-    products_encoder_.backward(parameters_.data(), input, {}, products_arena_, kept, embedding,
-                               gradients_.data());
+    for (std::size_t c = 0; c < chunks.size(); ++c) {
+      products_scratch_.reset();
+      products_encoder_.backward(parameters_.data(), input_of(chunks[c]), {}, products_scratch_, kept[c],
+                                 embedding, gradients_.data());
+    }
   }
 
  private:
+  std::vector<PackedBatch> pack(const GlobalBatch& batch) const {
+    std::vector<PackedBatch> chunks(1);
+    const auto add = [&](std::span<const std::int32_t> row) {
+      if (chunks.back().token_count() >= chunk_tokens()) chunks.emplace_back();
+      chunks.back().add(row, 256, 0);
+    };
+    for (const std::int32_t row : batch.queries) add(store_.queries.row(row));
+    for (const std::int32_t row : batch.documents) add(store_.documents.row(row));
+    return chunks;
+  }
+  EncoderInput input_of(const PackedBatch& chunk) const {
+    return {chunk.sequences(config_.max_positions), chunk.tokens()};
+  }
+
   EncoderConfig config_;
   ParameterTable table_;
   const TokenStore& store_;
@@ -145,7 +170,7 @@ class Runner {
   AdamW<float> adamw_;
   MatrixProductsOnly<float> products_ops_;
   Encoder<float> products_encoder_;
-  Arena<float> products_arena_;
+  Arena<float> products_arena_, products_scratch_;
   std::vector<float> parameters_, gradients_;
 };
 

@@ -54,7 +54,7 @@ step() {
 cores=$(nproc)
 export OMP_NUM_THREADS=$((cores / ranks > 1 ? cores / ranks : 1))
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_btl_vader_single_copy_mechanism=none
+export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_btl_vader_single_copy_mechanism=none OMPI_MCA_mpi_yield_when_idle=1
 mpi=(mpirun -q -np "$ranks" --bind-to none)
 alone=(env "OMP_NUM_THREADS=$cores")
 

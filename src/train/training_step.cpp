@@ -17,7 +17,8 @@ TrainingStep<T>::TrainingStep(const EncoderConfig& config, const ParameterTable&
       store_(store),
       options_(options),
       embeddings_(ops),
-      activations_(ops) {}
+      activations_(ops),
+      scratch_(ops) {}
 
 template <class T>
 std::vector<PackedBatch> TrainingStep<T>::pack_share(const GlobalBatch& batch,
@@ -25,18 +26,19 @@ std::vector<PackedBatch> TrainingStep<T>::pack_share(const GlobalBatch& batch,
   const std::int64_t queries = share.last - share.first;
   const std::int64_t texts =
       queries + batch.document_offsets[share.last] - batch.document_offsets[share.first];
-  const bool chunked = options_.micro_batch > 0 && options_.micro_batch < queries;
-  const std::int64_t chunk_size = chunked ? (texts * options_.micro_batch + queries - 1) / queries : texts;
+  const bool limited = options_.micro_batch > 0 && options_.micro_batch < queries;
+  const std::int64_t most_texts = limited ? (texts * options_.micro_batch + queries - 1) / queries : texts;
 
   std::vector<PackedBatch> chunks;
-  std::int64_t packed = 0, global_row = 0;
+  std::int64_t global_row = 0;
   // Walks over the texts of all ranks, because a token's global row counts those before it.
   const auto visit = [&](const TokenTable& table, std::int32_t row, bool mine) {
     const std::span<const std::int32_t> tokens = table.row(row);
     if (mine) {
-      if (packed % chunk_size == 0) chunks.emplace_back();
+      const bool full = !chunks.empty() && (chunks.back().token_count() >= options_.chunk_tokens ||
+                                            chunks.back().text_count() >= most_texts);
+      if (chunks.empty() || full) chunks.emplace_back();
       chunks.back().add(tokens, options_.max_length, global_row);
-      ++packed;
     }
     global_row += std::min(static_cast<std::int32_t>(tokens.size()), options_.max_length);
   };
@@ -78,27 +80,35 @@ typename TrainingStep<T>::Share TrainingStep<T>::make_share(const GlobalBatch& b
   std::int64_t offset = 0;
   for (const PackedBatch& chunk : share.chunks) {
     share.chunk_offset.push_back(offset);
-    offset += chunk.sequences(config_.max_positions).count * encoder_.dimension();
+    offset += chunk.text_count() * encoder_.dimension();
   }
   return share;
 }
 
 template <class T>
-void TrainingStep<T>::encode(Share& share, const T* parameters, const DropoutState& dropout,
-                             Activations<T>& kept, StepResult& result) {
-  const bool keep = share.chunks.size() == 1;
+bool TrainingStep<T>::recomputes(const Share& share) const {
+  return options_.micro_batch > 0 && options_.micro_batch < share.rows.last - share.rows.first;
+}
+
+template <class T>
+std::vector<Activations<T>> TrainingStep<T>::encode(const Share& share, const T* parameters,
+                                                    const DropoutState& dropout, StepResult& result) {
+  const bool keep = !recomputes(share);
+  std::vector<Activations<T>> kept(keep ? share.chunks.size() : 0);
+  activations_.reset();
   for (std::size_t c = 0; c < share.chunks.size(); ++c) {
     const EncoderInput input = input_of(share.chunks[c]);
     T* embedding = share.embedding + share.chunk_offset[c];
-    activations_.reset();
     if (keep) {
-      encoder_.forward(parameters, input, dropout, activations_, kept, embedding);
+      encoder_.forward(parameters, input, dropout, activations_, kept[c], embedding);
     } else {
+      activations_.reset();
       encoder_.encode(parameters, input, dropout, activations_, embedding);
     }
     result.tokens += input.sequences.tokens;
     result.flops += (keep ? 3 : 4) * encoder_.forward_flops(input.sequences);
   }
+  return kept;
 }
 
 template <class T>
@@ -140,16 +150,18 @@ T* TrainingStep<T>::compute_loss(const Share& share, const BatchPlan& plan, cons
 
 template <class T>
 void TrainingStep<T>::backward(const Share& share, const T* parameters, const DropoutState& dropout,
-                               Activations<T>& kept, const T* d_embedding, T* gradients) {
+                               std::vector<Activations<T>>& kept, const T* d_embedding, T* gradients) {
+  Activations<T> recomputed;
   for (std::size_t c = 0; c < share.chunks.size(); ++c) {
     const EncoderInput input = input_of(share.chunks[c]);
-    if (share.chunks.size() > 1) {
+    if (kept.empty()) {
       activations_.reset();
-      encoder_.forward(parameters, input, dropout, activations_, kept,
+      encoder_.forward(parameters, input, dropout, activations_, recomputed,
                        share.embedding + share.chunk_offset[c]);
     }
-    encoder_.backward(parameters, input, dropout, activations_, kept, d_embedding + share.chunk_offset[c],
-                      gradients);
+    scratch_.reset();
+    encoder_.backward(parameters, input, dropout, scratch_, kept.empty() ? recomputed : kept[c],
+                      d_embedding + share.chunk_offset[c], gradients);
   }
 }
 
@@ -158,10 +170,9 @@ StepResult TrainingStep<T>::run(const BatchPlan& plan, const GlobalBatch& batch,
                                 const T* parameters, double log_temperature, double weight, T* gradients) {
   const DropoutState dropout{true, options_.dropout_seed, static_cast<std::uint32_t>(index)};
   StepResult result;
-  Activations<T> kept;
   embeddings_.reset();
-  Share share = make_share(batch);
-  encode(share, parameters, dropout, kept, result);
+  const Share share = make_share(batch);
+  std::vector<Activations<T>> kept = encode(share, parameters, dropout, result);
   const T* d_embedding = compute_loss(share, plan, batch, log_temperature, weight, result);
   backward(share, parameters, dropout, kept, d_embedding, gradients);
   return result;

@@ -16,8 +16,11 @@ namespace toller {
 
 struct TrainingStepOptions {
   std::int32_t max_length = 0;  ///< tokens a text
-  std::int64_t micro_batch =
-      0;  ///< queries (with their documents) encoded at a time; 0: all of the rank's share
+  /// Queries (with their documents) whose activations are in memory at a time; 0: all of the rank's share.
+  std::int64_t micro_batch = 0;
+  /// Texts are encoded in chunks of about so many tokens: a chunk's activations stay in the caches from one
+  /// operation to the next.
+  std::int64_t chunk_tokens = 1024;
   std::uint64_t dropout_seed = 1;
 };
 
@@ -38,7 +41,7 @@ class TrainingStep {
   /// the gradient of the global-batch loss. `index`: number of the batch, from 0; picks the dropout masks.
   /// Collective.
   ///
-  /// With micro-batches the embeddings come from a pass that keeps nothing, and each chunk is encoded once
+  /// With micro-batches, the embeddings come from a pass that keeps nothing, and each chunk is encoded once
   /// more for its backward pass (gradient caching: Gao et al., RepL4NLP 2021). Masks are counter-based, so
   /// both passes agree.
   StepResult run(const BatchPlan& plan, const GlobalBatch& batch, std::int64_t index, const T* parameters,
@@ -56,14 +59,16 @@ class TrainingStep {
   };
 
   Share make_share(const GlobalBatch& batch);
-  /// Fills share.embedding; with one chunk, `kept` holds what its backward pass needs.
-  void encode(Share& share, const T* parameters, const DropoutState& dropout, Activations<T>& kept,
-              StepResult& result);
+  bool recomputes(const Share& share) const;  ///< a micro-batch is smaller than the share
+  /// Fills share.embedding; returns what the backward pass needs, a chunk each, or nothing when it
+  /// recomputes.
+  std::vector<Activations<T>> encode(const Share& share, const T* parameters, const DropoutState& dropout,
+                                     StepResult& result);
   /// Gathers the documents, computes the loss and returns the gradient of share.embedding.
   T* compute_loss(const Share& share, const BatchPlan& plan, const GlobalBatch& batch, double log_temperature,
                   double weight, StepResult& result);
-  void backward(const Share& share, const T* parameters, const DropoutState& dropout, Activations<T>& kept,
-                const T* d_embedding, T* gradients);
+  void backward(const Share& share, const T* parameters, const DropoutState& dropout,
+                std::vector<Activations<T>>& kept, const T* d_embedding, T* gradients);
   /// The texts that this rank encodes, cut into chunks.
   std::vector<PackedBatch> pack_share(const GlobalBatch& batch, const BatchShare& share) const;
   /// Documents a rank brings, in elements of embeddings.
@@ -77,7 +82,7 @@ class TrainingStep {
   Communicator& communicator_;
   const TokenStore& store_;
   TrainingStepOptions options_;
-  Arena<T> embeddings_, activations_;
+  Arena<T> embeddings_, activations_, scratch_;
 };
 
 }  // namespace toller
