@@ -27,13 +27,16 @@ po::options_description declare_options(const WordnetOptions& defaults) {
       "share of the queries in split dev (about 500)");
   add("test", po::value<double>()->default_value(defaults.test_fraction, "0.0122")->value_name("F"),
       "share of the queries in split test (about 1,000)");
+  add("inductive", po::bool_switch(),
+      "leave out of the training judgements every synset that is a dev or test query: without it, most test "
+      "judgements have their mirror image in training");
   add("json", po::value<std::string>()->value_name("FILE"), "write the counts to FILE");
   return options;
 }
 
 WordnetOptions read_fractions(const po::variables_map& values) {
   const WordnetOptions options{values["seed"].as<std::uint64_t>(), values["dev"].as<double>(),
-                               values["test"].as<double>()};
+                               values["test"].as<double>(), values["inductive"].as<bool>()};
   const auto is_share = [](double fraction) { return fraction >= 0 && fraction < 1; };
   if (!is_share(options.dev_fraction) || !is_share(options.test_fraction) ||
       !is_share(options.dev_fraction + options.test_fraction)) {

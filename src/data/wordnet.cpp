@@ -171,7 +171,7 @@ class JudgementMaker {
   std::vector<std::int32_t> judged_;
 };
 
-const char* split_of(const Synset& synset, const WordnetOptions& options) {
+std::string split_of(const Synset& synset, const WordnetOptions& options) {
   std::uint64_t id = 0;
   std::from_chars(synset.offset.data(), synset.offset.data() + synset.offset.size(), id);
   const double point = uniform_open(random_block(options.seed, RandomStream::kSplit, id, 0)[0]);
@@ -214,10 +214,16 @@ Collection make_wordnet_collection(const std::vector<Synset>& synsets, const Wor
     TextRecord record{"n" + synset.offset,
                       fmt::format("{}: {}", fmt::join(synset.words, ", "), synset.gloss)};
     const auto query = static_cast<std::int32_t>(collection.queries.size());
-    const std::vector<Judgement> judgements = maker.judgements(static_cast<std::int32_t>(row), query);
+    const std::string split_name = split_of(synset, options);
+    std::vector<Judgement> judgements = maker.judgements(static_cast<std::int32_t>(row), query);
+    if (options.inductive && split_name == "train") {
+      std::erase_if(judgements, [&](const Judgement& judgement) {
+        return split_of(synsets[judgement.document], options) != "train";
+      });
+    }
     if (!judgements.empty()) {
       collection.queries.push_back(record);
-      auto& split = collection.splits[split_of(synset, options)];
+      auto& split = collection.splits[split_name];
       split.insert(split.end(), judgements.begin(), judgements.end());
     }
     collection.documents.push_back(std::move(record));

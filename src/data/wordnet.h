@@ -7,6 +7,11 @@
 //   grade 1  its co-hyponyms: the other hyponyms of its hypernyms, unless they have grade 2.
 // The query's own document is not judged. No group of co-hyponyms is cut short, however large, so that what
 // is not judged is not relevant by this definition.
+//
+// The relations are symmetric: where synset a is judged for query b, b is judged for a. So most judgements of the test
+// queries have their mirror image among those of the training queries, as when links of a known graph are to be
+// completed. `inductive` leaves out of the training judgements every synset that is a dev or test query: nothing is
+// then known of these queries' relations.
 #pragma once
 
 #include <cstdint>
@@ -35,6 +40,7 @@ struct WordnetOptions {
   // Of 82,115 queries: about 500 and 1,000.
   double dev_fraction = 0.0061;
   double test_fraction = 0.0122;
+  bool inductive = false;
 };
 
 /// The collection described above, with splits train, dev and test (those that have queries). Which split a

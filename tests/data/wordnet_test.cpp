@@ -108,6 +108,36 @@ TEST(WordnetCollection, SplitsDependOnIdAndSeedOnly) {
   EXPECT_EQ(make_wordnet_collection(synsets, {1, 0, 0}).splits.size(), 1u);
 }
 
+TEST(WordnetCollection, InductiveTrainingKnowsNothingOfHeldOutSynsets) {
+  const auto synsets = parse(kNouns);
+  std::size_t left_out = 0;
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    const Collection plain = make_wordnet_collection(synsets, {seed, 0.3, 0.3});
+    const Collection inductive = make_wordnet_collection(synsets, {seed, 0.3, 0.3, true});
+    const auto ids = [](const Collection& collection, const std::string& split) {
+      std::set<std::pair<std::string, std::string>> pairs;
+      const auto found = collection.splits.find(split);
+      if (found == collection.splits.end()) return pairs;
+      for (const Judgement& judgement : found->second) {
+        pairs.emplace(collection.queries[judgement.query].id, collection.documents[judgement.document].id);
+      }
+      return pairs;
+    };
+    for (const char* split : {"dev", "test"}) EXPECT_EQ(ids(plain, split), ids(inductive, split));
+    std::set<std::string> held_out;
+    for (const char* split : {"dev", "test"}) {
+      for (const auto& [query, document] : ids(plain, split)) held_out.insert(query);
+    }
+    std::set<std::pair<std::string, std::string>> expected;
+    for (const auto& pair : ids(plain, "train")) {
+      if (!held_out.contains(pair.second)) expected.insert(pair);
+    }
+    EXPECT_EQ(ids(inductive, "train"), expected);
+    left_out += ids(plain, "train").size() - expected.size();
+  }
+  EXPECT_GT(left_out, 0u);
+}
+
 struct BadSynset {
   const char* line;
   const char* message;
