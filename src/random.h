@@ -24,10 +24,9 @@ inline PhiloxBlock philox4x32(PhiloxBlock counter, std::uint32_t key0, std::uint
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t product0 = std::uint64_t{0xD2511F53u} * counter[0];
     const std::uint64_t product1 = std::uint64_t{0xCD9E8D57u} * counter[2];
-    counter = {static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key0,
-               static_cast<std::uint32_t>(product1),
-               static_cast<std::uint32_t>(product0 >> 32) ^ counter[3] ^ key1,
-               static_cast<std::uint32_t>(product0)};
+    counter = {
+        static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key0, static_cast<std::uint32_t>(product1),
+        static_cast<std::uint32_t>(product0 >> 32) ^ counter[3] ^ key1, static_cast<std::uint32_t>(product0)};
     key0 += 0x9E3779B9u;
     key1 += 0xBB67AE85u;
   }
@@ -44,7 +43,9 @@ inline PhiloxBlock random_block(std::uint64_t seed, RandomStream stream, std::ui
 }
 
 /// Uniform in (0, 1), never 0 or 1.
-inline double uniform_open(std::uint32_t bits) { return (bits + 0.5) * 0x1.0p-32; }
+inline double uniform_open(std::uint32_t bits) {
+  return (bits + 0.5) * 0x1.0p-32;
+}
 
 /// Uniform in {0, …, n − 1} from 64 bits (multiply-shift; bias below n · 2⁻⁶⁴).
 inline std::uint64_t uniform_below(std::uint32_t high, std::uint32_t low, std::uint64_t n) {

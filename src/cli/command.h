@@ -1,5 +1,6 @@
-// A subcommand: one file in this folder, named as the user types it. It declares its options, reads them through
-// parse_options and calls the library; it returns 0 or throws (Error → exit status 1, UsageError → 2).
+// A subcommand: one file in this folder, named as the user types it. It declares its options, reads them
+// through parse_options and calls the library; it returns 0 or throws (Error → exit status 1, UsageError →
+// 2).
 #pragma once
 
 #include <boost/program_options.hpp>
@@ -33,10 +34,10 @@ int run_encode(CommandContext& context);
 int run_fuse(CommandContext& context);
 int run_inspect(CommandContext& context);
 
-/// Reads the command line into a variables_map. Adds `--help` and `--config FILE` ("key = value" lines, or a flat
-/// .json object); a flag beats the file. Unknown keys in either throw UsageError that suggests the nearest key.
-/// Returns nothing when --help was asked for and printed. `positional`: name of the option that takes the words
-/// without a flag, or empty (then such words are errors). Does not call notify.
+/// Reads the command line into a variables_map. Adds `--help` and `--config FILE` ("key = value" lines, or a
+/// flat .json object); a flag beats the file. Unknown keys in either throw UsageError that suggests the
+/// nearest key. Returns nothing when --help was asked for and printed. `positional`: name of the option that
+/// takes the words without a flag, or empty (then such words are errors). Does not call notify.
 std::optional<boost::program_options::variables_map> parse_options(
     const CommandContext& context, const std::string& usage, const std::string& description,
     const boost::program_options::options_description& options, const std::string& positional = "");

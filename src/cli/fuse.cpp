@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
-#include "checkpoint/run_checkpoints.h"
 #include "checkpoint/fusion.h"
+#include "checkpoint/run_checkpoints.h"
 #include "cli/command.h"
 #include "error.h"
 

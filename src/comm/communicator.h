@@ -1,5 +1,6 @@
-// What ranks say to each other: buffers and nothing else. Implementations: MPI (mpi_communicator.h) and, for one
-// process, SelfCommunicator. Every method is collective: all ranks call it in the same order with the same T.
+// What ranks say to each other: buffers and nothing else. Implementations: MPI (mpi_communicator.h) and, for
+// one process, SelfCommunicator. Every method is collective: all ranks call it in the same order with the
+// same T.
 #pragma once
 
 #include <cstdint>
