@@ -12,7 +12,7 @@ packages=(
   libopenblas-openmp-dev                         # matrix products
   libboost-program-options-dev nlohmann-json3-dev libfmt-dev libspdlog-dev libxxhash-dev
   libicu-dev libsentencepiece-dev                # text
-  libgtest-dev libbenchmark-dev librapidcheck-dev  # tests and benchmarks
+  libgtest-dev libgmock-dev libbenchmark-dev librapidcheck-dev procps  # tests and benchmarks
   wordnet-base                                   # the sample collection
   jq                                             # the quickstart's table
 )
