@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <iostream>
 #include <new>
@@ -106,6 +107,9 @@ int run_and_report(const std::vector<std::string>& words, MpiSession& session) {
 }  // namespace toller
 
 int main(int argc, char** argv) {
+  // A write beyond a file size limit is then an error like a full disk's, and is reported and cleaned up
+  // after.
+  std::signal(SIGXFSZ, SIG_IGN);
   try {
     toller::MpiSession session(argc, argv);
     return toller::run_and_report({argv + 1, argv + argc}, session);
