@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 run=runs/quickstart
 config=launch/configs/quickstart.conf
-vocabulary=8000
+vocabulary=16384
 ranks=2
 toller=build/bin/toller
 model=$run/model

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Runs the benchmarks and records them: bench/results/<name>-ops.json and <name>-step.json, with the machine (as Google
+# Benchmark describes it, and the processor's name), the commit and the command.
+#   bench/record.sh NAME [benchmark flag …]        OMP_NUM_THREADS sets the threads (1 when unset)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+name=${1:?a name for the results, such as epyc-genoa-1-thread}
+shift
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+processor=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
+commit=$(git describe --always --dirty)
+for program in ops step; do
+  build/bin/bench_$program --benchmark_out="bench/results/$name-$program.json" --benchmark_out_format=json \
+    --benchmark_context=processor="$processor",commit="$commit",threads="$OMP_NUM_THREADS" \
+    --benchmark_context=command="bench_$program $*" "$@"
+done
