@@ -10,7 +10,10 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 processor=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
 commit=$(git describe --always --dirty)
 for program in ops step; do
-  build/bin/bench_$program --benchmark_out="bench/results/$name-$program.json" --benchmark_out_format=json \
-    --benchmark_context=processor="$processor",commit="$commit",threads="$OMP_NUM_THREADS" \
-    --benchmark_context=command="bench_$program $*" "$@"
+  command="OMP_NUM_THREADS=$OMP_NUM_THREADS bench_$program $*"
+  out=bench/results/$name-$program.json
+  build/bin/bench_$program --benchmark_out="$out.tmp" --benchmark_out_format=json "$@"
+  jq --arg processor "$processor" --arg commit "$commit" --arg command "$command" \
+    '.context += {processor: $processor, commit: $commit, command: $command}' "$out.tmp" >"$out"
+  rm "$out.tmp"
 done
