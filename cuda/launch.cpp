@@ -1,0 +1,20 @@
+#include "launch.cuh"
+
+#include "error.h"
+
+namespace toller {
+
+std::string kernel_name(std::string text) {
+  const std::string key = "Kernel = ";
+  const std::size_t begin = text.find(key);
+  if (begin == std::string::npos) return text;
+  text = text.substr(begin + key.size());
+  return text.substr(0, text.find_first_of(";]"));
+}
+
+void fail_cuda(const char* call, cudaError_t error) {
+  cudaGetLastError();  // told, and so not the next call's
+  fail("{}: {} ({})", kernel_name(call), cudaGetErrorString(error), cudaGetErrorName(error));
+}
+
+}  // namespace toller
