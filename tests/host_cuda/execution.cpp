@@ -219,9 +219,6 @@ std::string parted_text(const Block& block) {
                                  index_text(block.threads.front().block));
   for (std::size_t i = 0; i < groups.size() && i < 4; ++i) {
     text += fmt::format("{} thread {} {}", i == 0 ? "" : ";", groups[i].second, groups[i].first);
-    thread
-        ") + groups[i].second + "
-        " + groups[i].first;
   }
   return text;
 }

@@ -16,13 +16,6 @@ inline float bf16_value(std::uint32_t bits) {
   return std::bit_cast<float>(bits << 16);
 }
 
-/// Bits of the nearest bf16, ties to even.
-inline std::uint32_t round_to_bf16(float x) {
-  const auto bits = std::bit_cast<std::uint32_t>(x);
-  if (x != x) return bits >> 16 | 0x40u;
-  return (bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16;
-}
-
 struct MatrixProduct {
   float* c;
   const std::uint32_t* a;
