@@ -17,4 +17,8 @@ void fail_cuda(const char* call, cudaError_t error) {
   fail("{}: {} ({})", kernel_name(call), cudaGetErrorString(error), cudaGetErrorName(error));
 }
 
+void fail_size(const char* what, std::int64_t size, std::int64_t limit) {
+  fail("{} is {}; the CUDA backend takes it up to {}", what, size, limit);
+}
+
 }  // namespace toller

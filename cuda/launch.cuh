@@ -10,12 +10,16 @@
 #include <cuda_runtime.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 namespace toller {
 
 /// Throws toller::Error that names the call and the error. `call` may be a function's pretty name.
 [[noreturn]] void fail_cuda(const char* call, cudaError_t error);
+
+/// Throws toller::Error: `what` is `size`, and the CUDA backend takes it up to `limit`.
+[[noreturn]] void fail_size(const char* what, std::int64_t size, std::int64_t limit);
 
 /// Throws toller::Error unless the call succeeded.
 inline void check_cuda(cudaError_t error, const char* call) {

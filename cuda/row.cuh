@@ -11,9 +11,9 @@
 #include <cstdint>
 
 #include "cuda/bfloat16.cuh"
+#include "cuda/launch.cuh"
 #include "cuda/philox.cuh"
 #include "cuda/reduce.cuh"
-#include "error.h"
 
 namespace toller {
 
@@ -96,9 +96,7 @@ bool vector_rows(std::int64_t hidden, const Pointers*... pointers) {
 /// Calls body.template operator()<V, Threads>() with the values for rows of `hidden` columns.
 template <class T, class Body>
 void choose_row_part(std::int64_t hidden, bool vectors, Body body) {
-  if (hidden > kMaxRowColumns) {
-    fail("the CUDA backend takes hidden sizes up to {}, not {}", kMaxRowColumns, hidden);
-  }
+  if (hidden > kMaxRowColumns) fail_size("the hidden size", hidden, kMaxRowColumns);
   const auto choose_threads = [&]<int V>() {
     if (hidden <= 16 * kThreadColumns) {
       body.template operator()<V, 16>();
