@@ -43,8 +43,9 @@ __device__ __forceinline__ void look_up(const RowPart<V, Threads>& part, const E
   });
 }
 
+// The compiler, left alone, spills for the sake of a ninth block a multiprocessor.
 template <class T, int V, int Threads>
-__global__ void __launch_bounds__(kRowBlockThreads) embed_kernel(int hidden, Embed<T> p) {
+__global__ void __launch_bounds__(kRowBlockThreads, V == 8 ? 8 : 1) embed_kernel(int hidden, Embed<T> p) {
   using Part = RowPart<V, Threads>;
   const Part part(hidden);
   const std::int64_t row = std::int64_t{blockIdx.x} * Part::kRows + part.row();

@@ -29,6 +29,7 @@ inline void check_cuda(cudaError_t error, const char* call) {
 /// "… launch(…) [with auto Kernel = f<float>; …]" → "f<float>"; other names stay as they are.
 std::string kernel_name(std::string pretty_function);
 
+#if defined(__CUDACC__) || defined(HOST_CUDA)
 template <auto Kernel, class... Arguments>
 void launch(dim3 grid, dim3 block, std::size_t shared_bytes, cudaStream_t stream, Arguments... arguments) {
 #if defined(__CUDACC__)
@@ -59,5 +60,6 @@ __device__ __forceinline__ T* dynamic_shared() {
   return static_cast<T*>(host_cuda::dynamic_shared_memory());
 #endif
 }
+#endif
 
 }  // namespace toller

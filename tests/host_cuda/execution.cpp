@@ -232,12 +232,18 @@ void abandon(Block& block) {
   }
 }
 
+Thread* next_ready(Block& block) {
+  const bool oldest = thread_order == ThreadOrder::kAscending;
+  Thread* thread = oldest ? block.ready.front() : block.ready.back();
+  oldest ? block.ready.pop_front() : block.ready.pop_back();
+  return thread;
+}
+
 void run_block(Block& block) {
   running = &block;
   while (block.finished < block.threads.size() && !block.error) {
     if (!block.ready.empty()) {
-      Thread* thread = block.ready.front();
-      block.ready.pop_front();
+      Thread* thread = next_ready(block);
       current = thread;
       thread->worker->enter();
     } else if (block.begun < block.threads.size()) {

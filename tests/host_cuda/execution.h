@@ -47,7 +47,9 @@ struct ThreadIndices {
 
 extern constinit thread_local ThreadIndices* current;
 
-/// In which order the threads of a block get to run; a kernel's result must not depend on it.
+/// In which order the threads of a block get to run; a kernel's result must not depend on it. Ascending: all
+/// threads go on side by side. Descending: the last thread first, and after a wait a warp runs ahead of the
+/// others as far as it can, which shows where a barrier is missing between a read and the next write.
 enum class ThreadOrder { kAscending, kDescending };
 void set_thread_order(ThreadOrder order);
 

@@ -97,6 +97,28 @@ TEST(SharedMemory, AForgottenBarrierShowsInOneOfTheThreadOrders) {
   EXPECT_TRUE(differs);
 }
 
+/// Sums of a block twice through the same shared memory, with nothing between the first's read and the
+/// second's write.
+__global__ void forget_the_second_barrier(int* y) {
+  __shared__ int parts[4];
+  for (int round = 0; round < 2; ++round) {
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = round;
+    __syncthreads();
+    y[2 * threadIdx.x + round] = parts[0] + parts[1] + parts[2] + parts[3];
+  }
+}
+
+TEST(SharedMemory, AWriteThatOvertakesAReadShowsInTheDescendingOrder) {
+  host_cuda::set_thread_order(host_cuda::ThreadOrder::kDescending);
+  OnDevice<int> y(std::vector<int>(2 * 128, -1));
+  launch<forget_the_second_barrier>(1, 128, 0, nullptr, y.data());
+  host_cuda::set_thread_order(host_cuda::ThreadOrder::kAscending);
+  bool differs = false;
+  for (int i = 0; i < 256; ++i) differs = differs || y.back()[i] != 4 * (i % 2);
+  EXPECT_TRUE(differs);
+}
+
 __global__ void poisoned(unsigned* y) {
   y[blockIdx.x] = *dynamic_shared<unsigned>();
   *dynamic_shared<unsigned>() = 0;

@@ -2,6 +2,9 @@
 // part of CUDA that Toller's kernels and launchers use, run on the CPU (see execution.h).
 #pragma once
 
+/// Kernels are run on the CPU (cuda/launch.cuh).
+#define HOST_CUDA 1
+
 #include "host_cuda/execution.h"
 #include "host_cuda/intrinsics.h"
 #include "host_cuda/runtime_api.h"
