@@ -153,10 +153,9 @@ int run_train(CommandContext& context) {
     return 0;
   }
   if (!options.out.empty()) fail_usage("--out does not go with --resume: the run stays in its folder");
-  const auto checkpoint = checkpoint_to_resume(resume, context.communicator);
-  const CheckpointMeta meta = CheckpointReader(checkpoint).meta();
-  resume_training(resumed_options(meta, checkpoint.string(), resume, *values, options), checkpoint,
-                  context.communicator);
+  const CheckpointReader checkpoint(checkpoint_to_resume(resume, context.communicator));
+  resume_training(resumed_options(checkpoint.meta(), checkpoint.path().string(), resume, *values, options),
+                  checkpoint, context.communicator);
   return 0;
 }
 

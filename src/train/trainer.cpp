@@ -62,12 +62,13 @@ struct Start {
 template <class T>
 class Trainer {
  public:
-  Trainer(const TrainingOptions& options, const TokenStore& store, const CheckpointReader* resume,
-          Communicator& communicator)
+  /// `model`: the checkpoint to go on from (`resumes`) or to take the parameters of; null: random ones.
+  Trainer(const TrainingOptions& options, const TokenStore& store, const CheckpointReader* model,
+          bool resumes, Communicator& communicator)
       : options_(options),
         store_(store),
         communicator_(communicator),
-        start_(find_start(resume)),
+        start_(find_start(model, resumes)),
         table_(start_.encoder),
         ops_(make_cpu_ops<T>()),
         loss_(make_infonce<T>(*ops_, {.symmetric = options.symmetric})),
@@ -83,7 +84,7 @@ class Trainer {
         gradients_(static_cast<std::size_t>(table_.size())),
         log_temperature_(table_.at("loss.log_temperature").offset) {
     total_steps_ = options.steps > 0 ? options.steps : steps_in_epochs();
-    fill_parameters(resume);
+    fill_parameters(model, resumes);
     schedule_ = {.peak = options.lr,
                  .decay = decay_from_name(options.schedule),
                  .warmup_steps = warmup_steps(),
@@ -93,7 +94,6 @@ class Trainer {
   TrainingSummary run(RunFolder* folder, Progress& progress);
 
  private:
-  bool root() const { return communicator_.rank() == 0; }
   std::int32_t longest_text() const {
     return options_.max_length > 0 ? std::min(options_.max_length, store_.max_length) : store_.max_length;
   }
@@ -101,9 +101,9 @@ class Trainer {
   std::int64_t warmup_steps() const;
   double epoch_at(std::int64_t step) const;
 
-  Start find_start(const CheckpointReader* resume) const;
-  Start start_from(const CheckpointReader& model) const;
-  void fill_parameters(const CheckpointReader* resume);
+  Start find_start(const CheckpointReader* model, bool resumes) const;
+  void check_fits(const CheckpointReader& model) const;
+  void fill_parameters(const CheckpointReader* model, bool resumes);
 
   /// One optimiser step; adds the tokens of all ranks to tokens_ and returns the loss and whether to stop.
   struct StepOutcome {
@@ -162,55 +162,44 @@ double Trainer<T>::epoch_at(std::int64_t step) const {
 }
 
 template <class T>
-Start Trainer<T>::start_from(const CheckpointReader& model) const {
-  Start start{.encoder = model.meta().encoder, .step = 0, .origin = {}};
-  const std::string name = model.path().string();
-  if (model.meta().tokenizer != store_.tokenizer) {
-    fail("{}: its tokenizer is not that of {}; prepare the store with the model's tokenizer", name,
-         store_.path.string());
+void Trainer<T>::check_fits(const CheckpointReader& model) const {
+  check_same_tokenizer(model, store_);
+  const std::int32_t most = model.meta().encoder.max_positions;
+  if (most < longest_text()) {
+    fail("{}: the model takes texts of at most {} tokens, {} has longer ones; give --max-length {}",
+         model.path().string(), most, store_.path.string(), most);
   }
-  if (start.encoder.max_positions < longest_text()) {
-    fail("{}: the model takes texts of at most {} tokens, {} has longer ones; give --max-length {}", name,
-         start.encoder.max_positions, store_.path.string(), start.encoder.max_positions);
-  }
-  return start;
 }
 
 template <class T>
-Start Trainer<T>::find_start(const CheckpointReader* resume) const {
-  if (resume != nullptr) {
-    Start start = start_from(*resume);
-    start.step = resume->meta().step;
-    start.origin = resume->meta().origin;
-    return start;
-  }
-  if (options_.init.empty()) {
+Start Trainer<T>::find_start(const CheckpointReader* model, bool resumes) const {
+  if (model == nullptr) {
     return {.encoder = encoder_config_for(options_, store_.vocabulary_size, longest_text()),
             .step = 0,
             .origin = {{"method", "train"}, {"preset", options_.preset}}};
   }
-  const CheckpointReader model(resolve_checkpoint(options_.init));
-  Start start = start_from(model);
+  check_fits(*model);
+  const CheckpointMeta& meta = model->meta();
+  if (resumes) return {.encoder = meta.encoder, .step = meta.step, .origin = meta.origin};
+  Start start{.encoder = meta.encoder,
+              .step = 0,
+              .origin = {{"method", "train"}, {"init", options_.init}, {"init_origin", meta.origin}}};
   start.encoder.hidden_dropout = start.encoder.attention_dropout = options_.dropout;
-  start.origin = {{"method", "train"}, {"init", options_.init}, {"init_origin", model.meta().origin}};
   return start;
 }
 
 template <class T>
-void Trainer<T>::fill_parameters(const CheckpointReader* resume) {
-  if (resume != nullptr) {
-    if (!resume->has_optimizer())
-      fail("{}: holds no optimiser state, training cannot go on from it", resume->path().string());
-    resume->read_parameters(std::span<T>(parameters_));
-    resume->read_moments(adamw_.m(), adamw_.v());
-    return;
-  }
-  if (options_.init.empty()) {
+void Trainer<T>::fill_parameters(const CheckpointReader* model, bool resumes) {
+  if (model == nullptr) {
     initialize_parameters(start_.encoder, table_, options_.seed, parameters_.data());
   } else {
-    CheckpointReader(resolve_checkpoint(options_.init)).read_parameters(std::span<T>(parameters_));
+    model->read_parameters(std::span<T>(parameters_));
   }
-  parameters_[log_temperature_] = static_cast<T>(std::log(options_.temperature));
+  if (resumes) {
+    model->read_moments(adamw_.m(), adamw_.v());
+  } else {
+    parameters_[log_temperature_] = static_cast<T>(std::log(options_.temperature));
+  }
 }
 
 template <class T>
@@ -352,7 +341,7 @@ TrainingSummary Trainer<T>::run(RunFolder* folder, Progress& progress) {
   } else {
     last_checkpoint_ = checkpoint_path(options_.out, step);
   }
-  bool stop = false, written = true;
+  bool stop = false;
   while (step < total_steps_ && !stop) {
     const StepOutcome outcome = train_step(++step, signal);
     stop = outcome.stop;
@@ -360,9 +349,10 @@ TrainingSummary Trainer<T>::run(RunFolder* folder, Progress& progress) {
     if (step % options_.log_every == 0 || step == total_steps_ || stop)
       log_interval(folder, progress, step, outcome);
     if (options_.eval_every > 0 && step % options_.eval_every == 0 && !stop) evaluate(folder, progress, step);
-    written = step == total_steps_ || stop ||
-              (options_.checkpoint_every > 0 && step % options_.checkpoint_every == 0);
-    if (written) write_checkpoint_file(folder, step);
+    if (step == total_steps_ || stop ||
+        (options_.checkpoint_every > 0 && step % options_.checkpoint_every == 0)) {
+      write_checkpoint_file(folder, step);
+    }
   }
   std::array<std::int64_t, 1> peak{peak_memory_bytes()};
   communicator_.all_reduce_max(peak);
@@ -391,6 +381,9 @@ TrainingSummary run_training(const TrainingOptions& options, const CheckpointRea
   set_threads(options.threads);
   const TokenStore store = read_token_store(options.data);
   if (options.eval_every > 0) store.split(options.eval_split);
+  std::optional<CheckpointReader> init;
+  if (resume == nullptr && !options.init.empty()) init.emplace(resolve_checkpoint(options.init));
+  const CheckpointReader* model = init ? &*init : resume;
   const auto run_with = [&](auto trainer) {
     const bool root = communicator.rank() == 0;
     std::optional<RunFolder> folder;
@@ -408,9 +401,10 @@ TrainingSummary run_training(const TrainingOptions& options, const CheckpointRea
     return summary;
   };
   if (options.precision == "double") {
-    return run_with(std::make_unique<Trainer<double>>(options, store, resume, communicator));
+    return run_with(
+        std::make_unique<Trainer<double>>(options, store, model, resume != nullptr, communicator));
   }
-  return run_with(std::make_unique<Trainer<float>>(options, store, resume, communicator));
+  return run_with(std::make_unique<Trainer<float>>(options, store, model, resume != nullptr, communicator));
 }
 
 }  // namespace
@@ -419,10 +413,9 @@ TrainingSummary train(const TrainingOptions& options, Communicator& communicator
   return run_training(options, nullptr, communicator);
 }
 
-TrainingSummary resume_training(const TrainingOptions& options, const fs::path& checkpoint,
+TrainingSummary resume_training(const TrainingOptions& options, const CheckpointReader& checkpoint,
                                 Communicator& communicator) {
-  const CheckpointReader reader(checkpoint);
-  return run_training(options, &reader, communicator);
+  return run_training(options, &checkpoint, communicator);
 }
 
 }  // namespace toller

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 
+#include "checkpoint/checkpoint.h"
 #include "comm/communicator.h"
 #include "train/training_options.h"
 
@@ -24,7 +25,7 @@ TrainingSummary train(const TrainingOptions& options, Communicator& communicator
 
 /// Goes on from `checkpoint`, which belongs to the run folder options.out. The options are those of the
 /// checkpoint but for what may change in mid-run (length of the run, logging, evaluation, threads).
-TrainingSummary resume_training(const TrainingOptions& options, const std::filesystem::path& checkpoint,
+TrainingSummary resume_training(const TrainingOptions& options, const CheckpointReader& checkpoint,
                                 Communicator& communicator);
 
 }  // namespace toller
