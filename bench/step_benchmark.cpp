@@ -68,10 +68,10 @@ TokenStore pairs_store(std::int32_t pairs) {
     std::lognormal_distribution<double> length(std::log(median_length), spread);
     std::uniform_int_distribution<std::int32_t> token(4, kVocabulary - 1);
     for (std::int32_t row = 0; row < pairs; ++row) {
-      const int n = std::clamp(static_cast<int>(length(generator)), least, most);
-      for (int i = 0; i < n; ++i) table.tokens.push_back(token(generator));
-      table.offsets.push_back(static_cast<std::int64_t>(table.tokens.size()));
-      table.ids.push_back(std::to_string(row));
+      std::vector<std::int32_t> tokens(
+          static_cast<std::size_t>(std::clamp(static_cast<int>(length(generator)), least, most)));
+      for (std::int32_t& id : tokens) id = token(generator);
+      table.append(tokens, std::to_string(row));
     }
   };
   fill(store.queries, 12, 0.5, 3, 64);

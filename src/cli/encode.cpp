@@ -71,10 +71,7 @@ TokenTable tokenize(const std::vector<TextRecord>& records, const CheckpointRead
   }
   TokenTable table;
   for (const TextRecord& record : records) {
-    const std::vector<std::int32_t> tokens = tokenizer.encode(record.text, meta.encoder.max_positions);
-    table.tokens.insert(table.tokens.end(), tokens.begin(), tokens.end());
-    table.offsets.push_back(std::ssize(table.tokens));
-    table.ids.push_back(record.id);
+    table.append(tokenizer.encode(record.text, meta.encoder.max_positions), record.id);
   }
   return table;
 }

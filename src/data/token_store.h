@@ -11,6 +11,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "data/collection.h"
@@ -30,6 +31,11 @@ struct TokenTable {
   std::int64_t rows() const { return static_cast<std::int64_t>(offsets.size()) - 1; }
   std::int32_t length(std::int64_t row) const {
     return static_cast<std::int32_t>(offsets[row + 1] - offsets[row]);
+  }
+  void append(std::span<const std::int32_t> row_tokens, std::string id) {
+    tokens.insert(tokens.end(), row_tokens.begin(), row_tokens.end());
+    offsets.push_back(static_cast<std::int64_t>(tokens.size()));
+    ids.push_back(std::move(id));
   }
   std::span<const std::int32_t> row(std::int64_t row) const {
     return {tokens.data() + offsets[row], static_cast<std::size_t>(length(row))};

@@ -66,12 +66,7 @@ Split sample(const Split& split, std::int64_t count) {
 
 TokenTable select_rows(const TokenTable& table, const std::vector<std::int32_t>& rows) {
   TokenTable part;
-  for (const std::int32_t row : rows) {
-    const auto tokens = table.row(row);
-    part.tokens.insert(part.tokens.end(), tokens.begin(), tokens.end());
-    part.offsets.push_back(std::ssize(part.tokens));
-    part.ids.push_back(table.ids[row]);
-  }
+  for (const std::int32_t row : rows) part.append(table.row(row), table.ids[row]);
   return part;
 }
 

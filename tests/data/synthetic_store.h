@@ -29,11 +29,10 @@ inline TokenStore synthetic_store(const SyntheticStoreOptions& options = {}) {
   store.max_length = *std::max_element(options.lengths.begin(), options.lengths.end());
   const auto fill = [&](TokenTable& table, std::int32_t rows, char letter) {
     for (std::int32_t row = 0; row < rows; ++row) {
-      const std::int32_t length = options.lengths[row % options.lengths.size()];
-      for (std::int32_t i = 0; i < length; ++i)
-        table.tokens.push_back(4 + below(options.vocabulary_size - 4));
-      table.offsets.push_back(static_cast<std::int64_t>(table.tokens.size()));
-      table.ids.push_back(letter + std::to_string(row));
+      std::vector<std::int32_t> tokens(
+          static_cast<std::size_t>(options.lengths[row % options.lengths.size()]));
+      for (std::int32_t& token : tokens) token = 4 + below(options.vocabulary_size - 4);
+      table.append(tokens, letter + std::to_string(row));
     }
   };
   fill(store.documents, options.documents, 'd');
