@@ -32,7 +32,8 @@ inline DropoutMask make_dropout_mask(const Dropout& dropout) {
           .stream = static_cast<std::uint32_t>(RandomStream::kDropout) | (dropout.site << 8)};
 }
 
-/// The block of a mask at `index`.
+/// The block of a mask at `index`. The rounds of random.h once more: called from there, ptxas orders them
+/// otherwise and spills in the attention forward kernel of head size 64, which has no register to spare.
 __device__ __forceinline__ uint4 philox_block(const DropoutMask& mask, std::uint64_t index) {
   std::uint32_t c0 = static_cast<std::uint32_t>(index), c1 = static_cast<std::uint32_t>(index >> 32);
   std::uint32_t c2 = mask.step, c3 = mask.stream, k0 = mask.key0, k1 = mask.key1;

@@ -33,18 +33,8 @@ void dropout_scales(const Dropout& dropout, std::int64_t row, std::int64_t width
     for (std::int64_t lane = 0; lane < kLanes; ++lane) {
       const std::uint64_t index = block + static_cast<std::uint64_t>(lane);
       std::uint32_t c0 = static_cast<std::uint32_t>(index), c1 = static_cast<std::uint32_t>(index >> 32);
-      std::uint32_t c2 = dropout.step, c3 = stream, k0 = key0, k1 = key1;
-#pragma GCC unroll 10
-      for (int round = 0; round < 10; ++round) {
-        const std::uint64_t product0 = std::uint64_t{0xD2511F53u} * c0;
-        const std::uint64_t product1 = std::uint64_t{0xCD9E8D57u} * c2;
-        c0 = static_cast<std::uint32_t>(product1 >> 32) ^ c1 ^ k0;
-        c1 = static_cast<std::uint32_t>(product1);
-        c2 = static_cast<std::uint32_t>(product0 >> 32) ^ c3 ^ k1;
-        c3 = static_cast<std::uint32_t>(product0);
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-      }
+      std::uint32_t c2 = dropout.step, c3 = stream;
+      philox4x32_rounds(c0, c1, c2, c3, key0, key1);
       group[0][lane] = c0 < threshold ? T{0} : keep;
       group[1][lane] = c1 < threshold ? T{0} : keep;
       group[2][lane] = c2 < threshold ? T{0} : keep;
