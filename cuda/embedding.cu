@@ -12,6 +12,7 @@
 #include "cuda/column_sums.cuh"
 #include "cuda/launch.cuh"
 #include "cuda/norm_row.cuh"
+#include "cuda/row_sums.cuh"
 
 namespace toller {
 namespace {
@@ -103,45 +104,22 @@ __global__ void __launch_bounds__(kRowBlockThreads)
   add_up_block(part, sums.bias, partial + hidden);
 }
 
-constexpr int kLanes = 32, kRowLanes = 8;
-
 template <class T, int V>
-__global__ void __launch_bounds__(kLanes* kRowLanes)
+__global__ void __launch_bounds__(kSumThreads)
     add_to_table_kernel(DeviceSegments segments, std::int64_t hidden, const T* d, float* table) {
-  __shared__ float parts[kRowLanes][kLanes * V];
   const std::int64_t segment = blockIdx.x;
-  const std::int64_t column = (std::int64_t{blockIdx.y} * kLanes + threadIdx.x) * V;
-  const int end = segments.begin[segment + 1];
-  float sum[V] = {};
-  if (column < hidden) {
-#pragma unroll 4
-    for (int i = segments.begin[segment] + static_cast<int>(threadIdx.y); i < end; i += kRowLanes) {
-      float values[V];
-      load(d + std::int64_t{segments.order[i]} * hidden + column, values);
-#pragma unroll
-      for (int k = 0; k < V; ++k) sum[k] += values[k];
-    }
-  }
-#pragma unroll
-  for (int k = 0; k < V; ++k) parts[threadIdx.y][threadIdx.x * V + k] = sum[k];
-  __syncthreads();
   float* row = table + std::int64_t{segments.key[segment]} * hidden;
-  for (int i = static_cast<int>(threadIdx.y) * kLanes + static_cast<int>(threadIdx.x); i < kLanes * V;
-       i += kLanes * kRowLanes) {
-    const std::int64_t at = std::int64_t{blockIdx.y} * kLanes * V + i;
-    float total = 0;
-#pragma unroll
-    for (int part = 0; part < kRowLanes; ++part) total += parts[part][i];
-    if (at < hidden) row[at] += total;
-  }
+  add_up_rows<V>(
+      segments.begin[segment], segments.begin[segment + 1], hidden, blockIdx.y,
+      [&](std::int64_t i) { return d + std::int64_t{segments.order[i]} * hidden; },
+      [&](std::int64_t column, float sum) { row[column] += sum; });
 }
 
 template <class T, int V>
 void launch_add_to_table(const DeviceSegments& segments, std::int64_t hidden, const T* d, float* table,
                          cudaStream_t stream) {
-  const dim3 grid(static_cast<unsigned>(segments.count),
-                  static_cast<unsigned>((hidden + kLanes * V - 1) / (kLanes * V)));
-  launch<add_to_table_kernel<T, V>>(grid, dim3(kLanes, kRowLanes), 0, stream, segments, hidden, d, table);
+  const dim3 grid(static_cast<unsigned>(segments.count), row_sums_blocks<V>(hidden));
+  launch<add_to_table_kernel<T, V>>(grid, row_sums_block(), 0, stream, segments, hidden, d, table);
 }
 
 }  // namespace

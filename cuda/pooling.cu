@@ -3,18 +3,17 @@
 //   element of the embeddings. Backward: writes w bytes an element of the states.
 //   normalize: reads and writes 4 bytes an element, a row in registers between; backward reads 8 and
 //   writes 4.
-// Pooling gives a sequence and 32 · V columns to a block of 32 × 8 threads: eight tokens at a time, added up
-// in a fixed order. Normalisation lays rows out as row.cuh.
+// Pooling gives a sequence and 32 · V columns to a block, as row_sums.cuh says. Normalisation lays rows out
+// as row.cuh.
 #include "cuda/pooling.cuh"
 
 #include "cuda/bfloat16.cuh"
 #include "cuda/launch.cuh"
 #include "cuda/row.cuh"
+#include "cuda/row_sums.cuh"
 
 namespace toller {
 namespace {
-
-constexpr int kLanes = 32, kRowLanes = 8;
 
 /// The tokens of a sequence that count, and the share of each.
 struct Counted {
@@ -31,40 +30,21 @@ __device__ __forceinline__ Counted counted_tokens(const std::int32_t* offsets, s
 }
 
 template <class T, int V>
-__global__ void __launch_bounds__(kLanes* kRowLanes)
+__global__ void __launch_bounds__(kSumThreads)
     pool_kernel(const std::int32_t* offsets, int hidden, PooledTokens which, const T* x, float* y) {
-  __shared__ float parts[kRowLanes][kLanes * V];
   const Counted tokens = counted_tokens(offsets, blockIdx.x, which);
-  const int column = (static_cast<int>(blockIdx.y) * kLanes + static_cast<int>(threadIdx.x)) * V;
-  float sum[V] = {};
-  if (column < hidden) {
-#pragma unroll 4
-    for (int token = tokens.begin + static_cast<int>(threadIdx.y); token < tokens.end; token += kRowLanes) {
-      float values[V];
-      load(x + std::int64_t{token} * hidden + column, values);
-#pragma unroll
-      for (int i = 0; i < V; ++i) sum[i] += values[i];
-    }
-  }
-#pragma unroll
-  for (int i = 0; i < V; ++i) parts[threadIdx.y][threadIdx.x * V + i] = sum[i];
-  __syncthreads();
-  for (int i = static_cast<int>(threadIdx.y) * kLanes + static_cast<int>(threadIdx.x); i < kLanes * V;
-       i += kLanes * kRowLanes) {
-    const int at = static_cast<int>(blockIdx.y) * kLanes * V + i;
-    float total = 0;
-#pragma unroll
-    for (int part = 0; part < kRowLanes; ++part) total += parts[part][i];
-    if (at < hidden) y[std::int64_t{blockIdx.x} * hidden + at] = total * tokens.share;
-  }
+  float* pooled = y + std::int64_t{blockIdx.x} * hidden;
+  add_up_rows<V>(
+      tokens.begin, tokens.end, hidden, blockIdx.y, [&](std::int64_t token) { return x + token * hidden; },
+      [&](std::int64_t column, float sum) { pooled[column] = sum * tokens.share; });
 }
 
 template <class T, int V>
-__global__ void __launch_bounds__(kLanes* kRowLanes)
+__global__ void __launch_bounds__(kSumThreads)
     pool_backward_kernel(const std::int32_t* offsets, int hidden, PooledTokens which, const float* dy,
                          T* dx) {
   const Counted tokens = counted_tokens(offsets, blockIdx.x, which);
-  const int column = (static_cast<int>(blockIdx.y) * kLanes + static_cast<int>(threadIdx.x)) * V;
+  const int column = (static_cast<int>(blockIdx.y) * kSumLanes + static_cast<int>(threadIdx.x)) * V;
   if (column >= hidden) return;
   float gradient[V], nothing[V] = {};
 #pragma unroll
@@ -72,7 +52,7 @@ __global__ void __launch_bounds__(kLanes* kRowLanes)
     gradient[i] = tokens.share * dy[std::int64_t{blockIdx.x} * hidden + column + i];
   }
   for (int token = offsets[blockIdx.x] + static_cast<int>(threadIdx.y); token < offsets[blockIdx.x + 1];
-       token += kRowLanes) {
+       token += kSumRowLanes) {
     T* to = dx + std::int64_t{token} * hidden + column;
     if (token >= tokens.begin && token < tokens.end) {
       store(to, gradient);
@@ -136,7 +116,7 @@ __global__ void __launch_bounds__(kRowBlockThreads)
 /// One block a sequence and 32 · V columns.
 template <int V>
 dim3 pool_grid(std::int64_t count, std::int64_t hidden) {
-  return dim3(static_cast<unsigned>(count), static_cast<unsigned>((hidden + kLanes * V - 1) / (kLanes * V)));
+  return dim3(static_cast<unsigned>(count), row_sums_blocks<V>(hidden));
 }
 
 template <int V, int Threads>
@@ -152,7 +132,7 @@ void pool(std::int64_t count, const std::int32_t* offsets, std::int64_t hidden, 
           const T* x, float* y, cudaStream_t stream) {
   if (count == 0) return;
   constexpr int V = kVector<T>;
-  const dim3 block(kLanes, kRowLanes);
+  const dim3 block = row_sums_block();
   const int columns = static_cast<int>(hidden);
   if (vector_rows<T>(hidden, x)) {
     launch<pool_kernel<T, V>>(pool_grid<V>(count, hidden), block, 0, stream, offsets, columns, which, x, y);
@@ -166,7 +146,7 @@ void pool_backward(std::int64_t count, const std::int32_t* offsets, std::int64_t
                    const float* dy, T* dx, cudaStream_t stream) {
   if (count == 0) return;
   constexpr int V = kVector<T>;
-  const dim3 block(kLanes, kRowLanes);
+  const dim3 block = row_sums_block();
   const int columns = static_cast<int>(hidden);
   if (vector_rows<T>(hidden, dx)) {
     launch<pool_backward_kernel<T, V>>(pool_grid<V>(count, hidden), block, 0, stream, offsets, columns, which,

@@ -136,25 +136,17 @@ void compare_backward(const PackedRows& batch, std::int64_t h, const Dropout& dr
 }
 
 TYPED_TEST(EmbeddingOnTheDevice, IsTheCpusForwards) {
-  for (const RowShape& shape : kRowShapes) {
-    SCOPED_TRACE(testing::Message() << shape.lengths.front() << " rows first, hidden " << shape.hidden);
-    const PackedRows batch(shape.lengths);
-    in_both_thread_orders([&] {
-      compare_forward<TypeParam>(batch, shape.hidden, {});
-      compare_forward<TypeParam>(batch, shape.hidden, {0.3, 99, 4, 2});
-    });
-  }
+  for_row_shapes([](const PackedRows& batch, std::int64_t hidden) {
+    compare_forward<TypeParam>(batch, hidden, {});
+    compare_forward<TypeParam>(batch, hidden, {0.3, 99, 4, 2});
+  });
 }
 
 TYPED_TEST(EmbeddingOnTheDevice, IsTheCpusBackwards) {
-  for (const RowShape& shape : kRowShapes) {
-    SCOPED_TRACE(testing::Message() << shape.lengths.front() << " rows first, hidden " << shape.hidden);
-    const PackedRows batch(shape.lengths);
-    in_both_thread_orders([&] {
-      compare_backward<TypeParam>(batch, shape.hidden, {});
-      compare_backward<TypeParam>(batch, shape.hidden, {0.3, 99, 4, 2});
-    });
-  }
+  for_row_shapes([](const PackedRows& batch, std::int64_t hidden) {
+    compare_backward<TypeParam>(batch, hidden, {});
+    compare_backward<TypeParam>(batch, hidden, {0.3, 99, 4, 2});
+  });
 }
 
 TEST(RowSegments, SortRowsByKeyAndKeepTheirOrder) {

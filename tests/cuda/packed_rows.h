@@ -1,6 +1,8 @@
 // A packed batch for the tests of kernels, in host and in device memory.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <numeric>
@@ -47,5 +49,15 @@ struct RowShape {
 inline const std::vector<RowShape> kRowShapes = {
     {{1}, 1},       {{1}, 64},        {{1, 2, 3}, 12},   {{5, 1, 31}, 100}, {{300, 1}, 24}, {{40, 1, 9}, 384},
     {{17, 2}, 520}, {{7, 4, 1}, 768}, {{3, 1, 1}, 1000}, {{2, 3}, 1030},    {{1, 4}, 1096}, {{2, 1}, 4096}};
+
+/// Calls check(batch, hidden) for every shape, with the threads of a block in both orders.
+template <class Check>
+void for_row_shapes(Check check) {
+  for (const RowShape& shape : kRowShapes) {
+    SCOPED_TRACE(testing::Message() << shape.lengths.front() << " rows first, hidden " << shape.hidden);
+    const PackedRows batch(shape.lengths);
+    in_both_thread_orders([&] { check(batch, shape.hidden); });
+  }
+}
 
 }  // namespace toller

@@ -40,15 +40,11 @@ void compare_pooling(const PackedRows& batch, std::int64_t h, PooledTokens which
 }
 
 TYPED_TEST(PoolingOnTheDevice, IsTheCpus) {
-  for (const RowShape& shape : kRowShapes) {
-    SCOPED_TRACE(testing::Message() << shape.lengths.front() << " rows first, hidden " << shape.hidden);
-    const PackedRows batch(shape.lengths);
-    in_both_thread_orders([&] {
-      for (const auto which : {PooledTokens::kMean, PooledTokens::kFirst, PooledTokens::kLast}) {
-        compare_pooling<TypeParam>(batch, shape.hidden, which);
-      }
-    });
-  }
+  for_row_shapes([](const PackedRows& batch, std::int64_t hidden) {
+    for (const auto which : {PooledTokens::kMean, PooledTokens::kFirst, PooledTokens::kLast}) {
+      compare_pooling<TypeParam>(batch, hidden, which);
+    }
+  });
 }
 
 void compare_normalization(std::int64_t rows, std::int64_t h) {
