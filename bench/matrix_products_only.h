@@ -20,39 +20,53 @@ class MatrixProductsOnly final : public Ops<T> {
     return memory;
   }
   void release(void* memory) override { cpu_->release(memory); }
-  void zero(T*, std::int64_t) override {}
-  void scale(T*, std::int64_t, T) override {}
+  void zero_bytes(void*, std::size_t) override {}
+  void copy_bytes(const void*, std::size_t, void*) override {}
+  void copy_to_host(void*, const void*, std::size_t) override {}
+  void copy_to_device(void*, const void*, std::size_t) override {}
+  std::int64_t start_read(const void*, std::size_t) override { return 0; }
+  void finish_read(std::int64_t, void*) override {}
+  void begin_step() override {}
+  const void* upload_bytes(const void* host, std::size_t) override { return host; }
+  std::int64_t free_bytes() const override { return cpu_->free_bytes(); }
+  void scale(T*, std::int64_t, double) override {}
+  void convert(std::int64_t, const T*, T*) override {}
+  void add_scalar(const double*, double, T*) override {}
+  void clamp_scalar(T*, double, double) override {}
+  void check_sizes(std::int64_t, std::int64_t) const override {}
+  std::int64_t chunk_tokens() const override { return cpu_->chunk_tokens(); }
+  PackedSequences upload_sequences(const PackedSequences& host) override { return host; }
 
-  void gemm(bool ta, bool tb, std::int64_t m, std::int64_t n, std::int64_t k, T alpha, const T* a,
-            std::int64_t lda, const T* b, std::int64_t ldb, T beta, T* c, std::int64_t ldc) override {
-    cpu_->gemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+  void gemm(bool ta, bool tb, std::int64_t m, std::int64_t n, std::int64_t k, const T* a, std::int64_t lda,
+            const T* b, std::int64_t ldb, double beta, T* c, std::int64_t ldc) override {
+    cpu_->gemm(ta, tb, m, n, k, a, lda, b, ldb, beta, c, ldc);
   }
   void linear(std::int64_t rows, std::int64_t in, std::int64_t out, const T* x, const T* w, const T*,
               T* y) override {
-    gemm(false, true, rows, out, in, 1, x, in, w, in, 0, y, out);
+    gemm(false, true, rows, out, in, x, in, w, in, 0, y, out);
   }
   void linear_gelu(std::int64_t rows, std::int64_t in, std::int64_t out, const T* x, const T* w, const T*, T*,
                    T* y) override {
-    gemm(false, true, rows, out, in, 1, x, in, w, in, 0, y, out);
+    gemm(false, true, rows, out, in, x, in, w, in, 0, y, out);
   }
   void linear_backward_parameters(std::int64_t rows, std::int64_t in, std::int64_t out, const T* dy,
                                   const T* x, T* dw, T*) override {
-    gemm(true, false, out, in, rows, 1, dy, out, x, in, 0, dw, in);
+    gemm(true, false, out, in, rows, dy, out, x, in, 0, dw, in);
   }
   void linear_backward_input(std::int64_t rows, std::int64_t in, std::int64_t out, const T* dy, const T* w,
                              T* dx, bool) override {
-    gemm(false, false, rows, in, out, 1, dy, out, w, in, 0, dx, in);
+    gemm(false, false, rows, in, out, dy, out, w, in, 0, dx, in);
   }
   void linear_gelu_backward_input(std::int64_t rows, std::int64_t in, std::int64_t out, const T* dy,
                                   const T* w, const T*, T* dpre) override {
-    gemm(false, false, rows, in, out, 1, dy, out, w, in, 0, dpre, in);
+    gemm(false, false, rows, in, out, dy, out, w, in, 0, dpre, in);
   }
 
-  void embed(const PackedSequences&, std::int64_t, const std::int32_t*, const T*, const T*, const T*,
-             const T*, const T*, T, const Dropout&, T*, T*, T*, T*) override {}
-  void embed_backward(const PackedSequences&, std::int64_t, const std::int32_t*, T*, const T*, const T*,
-                      const T*, const T*, const Dropout&, T*, T*, T*, T*, T*) override {}
-  void residual_norm(const PackedSequences&, std::int64_t, T*, const T*, const T*, const T*, const T*, T,
+  void embed(const PackedSequences&, std::int64_t, const T*, const T*, const T*, const T*, const T*, double,
+             const Dropout&, T*, T*, T*, T*) override {}
+  void embed_backward(const PackedSequences&, std::int64_t, T*, const T*, const T*, const T*, const T*,
+                      const Dropout&, T*, T*, T*, T*, T*) override {}
+  void residual_norm(const PackedSequences&, std::int64_t, T*, const T*, const T*, const T*, const T*, double,
                      const Dropout&, T*, T*, T*) override {}
   void residual_norm_backward(const PackedSequences&, std::int64_t, const T*, const T*, const T*, const T*,
                               const T*, const Dropout&, T*, T*, T*, T*) override {}
@@ -89,8 +103,9 @@ class MatrixProductsOnly final : public Ops<T> {
   void pool_token_backward(const PackedSequences&, std::int64_t, bool, const T*, T*) override {}
   void normalize_rows(std::int64_t, std::int64_t, const T*, T*, T*) override {}
   void normalize_rows_backward(std::int64_t, std::int64_t, const T*, const T*, const T*, T*) override {}
-  double squared_norm(const T*, std::int64_t) override { return 0; }
-  void adamw(std::int64_t, const T*, const AdamWStep&, T*, T*, T*) override {}
+  void squared_norm(const T*, std::int64_t, double*) override {}
+  void adamw(std::span<const DecaySlice>, const T*, const AdamWStep&, const GradientClip&, T*, T*, T*,
+             T*) override {}
 
  private:
   static void product(bool ta, bool tb, std::int64_t m, std::int64_t n, std::int64_t k, const T* a,

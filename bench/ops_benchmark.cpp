@@ -28,7 +28,12 @@ struct Pack {
   Pack() : offsets(kTokens / kLength + 1), rows(kTokens) {
     for (std::size_t i = 0; i < offsets.size(); ++i) offsets[i] = static_cast<std::int32_t>(i * kLength);
     std::iota(rows.begin(), rows.end(), 0);
-    sequences = {offsets.data(), rows.data(), kTokens / kLength, kTokens, kLength, 512};
+    sequences = {.offsets = offsets.data(),
+                 .global_row = rows.data(),
+                 .count = kTokens / kLength,
+                 .tokens = kTokens,
+                 .max_length = kLength,
+                 .length_limit = 512};
   }
   std::vector<std::int32_t> offsets;
   std::vector<std::int64_t> rows;
@@ -127,11 +132,13 @@ void adamw(benchmark::State& state) {
   const auto ops = make_cpu_ops<float>();
   const auto gradient = random_floats(kSize, 1);
   std::vector<float> parameter(kSize, 1.f), m(kSize), v(kSize);
-  ops->adamw(kSize, gradient.data(), {.learning_rate = 0.1, .step = 1}, parameter.data(), m.data(), v.data());
+  const DecaySlice slices[] = {{0, kSize, true}};
+  ops->adamw(slices, gradient.data(), {.learning_rate = 0.1, .step = 1}, {}, parameter.data(), m.data(),
+             v.data(), nullptr);
   require_close(gradient[0] > 0 ? 0.9 : 1.1, parameter[0], "adamw: the first step has the size of the rate");
   for (auto _ : state) {
-    ops->adamw(kSize, gradient.data(), {.learning_rate = 1e-9, .step = 2}, parameter.data(), m.data(),
-               v.data());
+    ops->adamw(slices, gradient.data(), {.learning_rate = 1e-9, .step = 2}, {}, parameter.data(), m.data(),
+               v.data(), nullptr);
   }
   state.counters["gb_per_second"] =
       benchmark::Counter(4e-9 * 7 * kSize, benchmark::Counter::kIsIterationInvariantRate);

@@ -16,6 +16,7 @@
 #include <random>
 
 #include "comm/communicator.h"
+#include "device/backend.h"
 #include "matrix_products_only.h"
 #include "optim/adamw.h"
 #include "train/training_step.h"
@@ -40,7 +41,7 @@ double median(std::vector<double> values) {
 /// The step's default, or what the environment variable CHUNK_TOKENS says, to compare.
 std::int64_t chunk_tokens() {
   const char* value = std::getenv("CHUNK_TOKENS");
-  return value != nullptr ? std::atoll(value) : TrainingStepOptions{}.chunk_tokens;
+  return value != nullptr ? std::atoll(value) : 1024;
 }
 
 /// Products per second of a 1,536-square fp32 product with all threads.
@@ -96,12 +97,12 @@ class Runner {
       : config_(config),
         table_(config),
         store_(store),
-        ops_(make_cpu_ops<float>()),
-        loss_(make_infonce<float>(*ops_, {})),
+        backend_(make_cpu_backend<float>(self_)),
+        loss_(make_infonce<float>(*backend_.ops, *backend_.score_ops, {})),
         plan_(store, store.split("train"), {.seed = 1, .global_batch = batch}),
-        step_(config, table_, *ops_, *loss_, self_, store,
+        step_(config, table_, *backend_.ops, *loss_, *backend_.communicator, store,
               {.max_length = 256, .chunk_tokens = chunk_tokens()}),
-        adamw_(*ops_, {{0, table_.size(), true}}, {}),
+        adamw_(*backend_.ops, {{0, table_.size(), true}}, {}),
         products_encoder_(config, table_, products_ops_),
         products_arena_(products_ops_),
         products_scratch_(products_ops_),
@@ -111,13 +112,14 @@ class Runner {
   }
 
   /// The step; returns what was encoded.
-  StepResult step(std::int64_t index) {
-    ops_->zero(gradients_.data(), table_.size());
-    const StepResult result =
-        step_.run(plan_, plan_.batch(index), index, parameters_.data(), std::log(0.05), 1, gradients_.data());
-    if (!std::isfinite(result.loss)) std::abort();
-    adamw_.update(index + 1, 1e-4, gradients_.data(), parameters_.data());
-    return result;
+  StepWork step(std::int64_t index) {
+    backend_.ops->zero(gradients_.data(), table_.size());
+    double loss = 0;
+    const StepWork work = step_.run(plan_, plan_.batch(index), index, {parameters_.data(), &log_temperature_},
+                                    1, {gradients_.data(), &loss}, nullptr);
+    if (!std::isfinite(loss)) std::abort();
+    adamw_.update(index + 1, 1e-4, gradients_.data(), parameters_.data(), nullptr);
+    return work;
   }
 
   /// The matrix products of the same step, in the same chunks.
@@ -125,8 +127,8 @@ class Runner {
     const GlobalBatch batch = plan_.batch(index);
     const std::int64_t b = batch.size(), m = batch.document_offsets.back(), d = config_.hidden_size;
     products_arena_.reset();
-    float* embedding = products_arena_.take((b + m) * d);
-    float* scores = products_arena_.take(b * m);
+    float* embedding = products_arena_.take<float>((b + m) * d);
+    float* scores = products_arena_.take<float>(b * m);
     const std::vector<PackedBatch> chunks = pack(batch);
     std::vector<Activations<float>> kept(chunks.size());
     float* next = embedding;
@@ -134,9 +136,9 @@ class Runner {
       products_encoder_.forward(parameters_.data(), input_of(chunks[c]), {}, products_arena_, kept[c], next);
       next += chunks[c].text_count() * d;
     }
-    products_ops_.gemm(false, true, b, m, d, 1, embedding, d, embedding + b * d, d, 0, scores, m);
-    products_ops_.gemm(false, false, b, d, m, 1, scores, m, embedding + b * d, d, 0, embedding, d);
-    products_ops_.gemm(true, false, m, d, b, 1, scores, m, embedding, d, 0, embedding + b * d, d);
+    products_ops_.gemm(false, true, b, m, d, embedding, d, embedding + b * d, d, 0, scores, m);
+    products_ops_.gemm(false, false, b, d, m, scores, m, embedding + b * d, d, 0, embedding, d);
+    products_ops_.gemm(true, false, m, d, b, scores, m, embedding, d, 0, embedding + b * d, d);
     for (std::size_t c = 0; c < chunks.size(); ++c) {
       products_scratch_.reset();
       products_encoder_.backward(parameters_.data(), input_of(chunks[c]), {}, products_scratch_, kept[c],
@@ -155,23 +157,22 @@ class Runner {
     for (const std::int32_t row : batch.documents) add(store_.documents.row(row));
     return chunks;
   }
-  EncoderInput input_of(const PackedBatch& chunk) const {
-    return {chunk.sequences(config_.max_positions), chunk.tokens()};
-  }
+  PackedSequences input_of(const PackedBatch& chunk) const { return chunk.sequences(config_.max_positions); }
 
   EncoderConfig config_;
   ParameterTable table_;
   const TokenStore& store_;
   SelfCommunicator self_;
-  std::unique_ptr<Ops<float>> ops_;
+  Backend<float> backend_;
   std::unique_ptr<Loss<float>> loss_;
   BatchPlan plan_;
   TrainingStep<float> step_;
   AdamW<float> adamw_;
   MatrixProductsOnly<float> products_ops_;
   Encoder<float> products_encoder_;
-  Arena<float> products_arena_, products_scratch_;
+  Arena products_arena_, products_scratch_;
   std::vector<float> parameters_, gradients_;
+  float log_temperature_ = std::log(0.05f);
 };
 
 void training_step(benchmark::State& state, const char* preset, std::int64_t batch, double dropout) {
@@ -187,7 +188,7 @@ void training_step(benchmark::State& state, const char* preset, std::int64_t bat
   std::vector<double> ratios, product_seconds;
   std::int64_t index = 0;
   for (auto _ : state) {
-    StepResult result;
+    StepWork result;
     const double products = seconds_of([&] { runner.products(index); });
     const double step = seconds_of([&] { result = runner.step(index); });
     state.SetIterationTime(step);

@@ -1,8 +1,9 @@
 // Embedding lookup and layer norm, forward and backward; the mathematics of the norm is in norm_row.cuh.
 //   forward bytes an element, w = sizeof(T): reads a row of the word table, 4 w with the writes of sum and y
 //   and the position row, which mostly comes from cache. About 10 operations, and 25 integer ones for the
-//   mask. backward through the norm: as residual_norm_backward, 3 w. tables: reads w an element of d once a
-//   table; reads and writes 8 bytes an element of the table rows in use.
+//   mask. backward through the norm: as residual_norm_backward, 3 w, and w more for the gradient of the type
+//   row, a column sum of its own. tables: reads w an element of d once a table; reads and writes 8 bytes an
+//   element of the table rows in use.
 // Several rows of a batch read the same table row. Their gradients are added up by one block in a fixed
 // order, from lists of rows sorted by table row that the host makes: no atomics, the same bits every time. A
 // block has 32 × 8 threads as in column_sums.cu, so that the 4,096 rows of the first position of 4,096

@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(kThreads)
     if (bias != nullptr) load(bias + at % columns, b);
 #pragma unroll
     for (int i = 0; i < V; ++i) value[i] = to_float(from_float<T>(value[i] + b[i]));
-    store(pre + at, value);
+    if (pre != x || bias != nullptr) store(pre + at, value);
 #pragma unroll
     for (int i = 0; i < V; ++i) value[i] *= normal_cdf(value[i]);
     store(y + at, value);

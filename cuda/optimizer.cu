@@ -58,7 +58,6 @@ constexpr std::int32_t kTile = 8 * kThreads;
 /// The numbers of a step in the precision that the kernel calculates in.
 struct AdamWNumbers {
   float beta1, beta2, rest1, rest2, rate, inverse_root, shrink, epsilon;
-  double gradient_scale;
 };
 
 AdamWNumbers adamw_numbers(const AdamWStep& step) {
@@ -71,15 +70,14 @@ AdamWNumbers adamw_numbers(const AdamWStep& step) {
           .rate = static_cast<float>(step.learning_rate / correction1),
           .inverse_root = static_cast<float>(1 / std::sqrt(correction2)),
           .shrink = static_cast<float>(1 - step.learning_rate * step.weight_decay),
-          .epsilon = static_cast<float>(step.epsilon),
-          .gradient_scale = step.gradient_scale};
+          .epsilon = static_cast<float>(step.epsilon)};
 }
 
 struct AdamW {
   const AdamWTile* tile;
   const float* gradient;
   AdamWNumbers numbers;
-  DeviceClip clip;
+  GradientClip clip;
   float *parameter, *m, *v;
   bfloat16* copy;
   bool vectors;  ///< all arrays begin at multiples of 16 bytes (the copy: 8)
@@ -108,7 +106,7 @@ __device__ __forceinline__ void adamw_update(const AdamW& p, std::int64_t at, fl
 }
 
 __global__ void __launch_bounds__(kThreads) adamw_kernel(AdamW p) {
-  double scale = p.numbers.gradient_scale;
+  double scale = 1;
   if (p.clip.squared_norm != nullptr) {
     const double norm = sqrt(*p.clip.squared_norm);
     if (!(norm < INFINITY)) return;
@@ -147,9 +145,9 @@ void squared_norm(std::int64_t n, const float* x, double* result, double* worksp
   launch<add_squares_kernel>(1, kThreads, 0, stream, static_cast<int>(blocks), workspace, result);
 }
 
-std::vector<AdamWTile> make_adamw_tiles(const std::vector<AdamWSlice>& slices) {
+std::vector<AdamWTile> make_adamw_tiles(std::span<const DecaySlice> slices) {
   std::vector<AdamWTile> tiles;
-  for (const AdamWSlice& slice : slices) {
+  for (const DecaySlice& slice : slices) {
     for (std::int64_t done = 0; done < slice.size;) {
       // A slice that begins anywhere is brought to a multiple of 4 by a short first tile.
       const std::int64_t begin = slice.offset + done, to_aligned = (4 - begin % 4) % 4;
@@ -163,7 +161,7 @@ std::vector<AdamWTile> make_adamw_tiles(const std::vector<AdamWSlice>& slices) {
 }
 
 void adamw(std::int64_t tiles, const AdamWTile* tile, const float* gradient, const AdamWStep& step,
-           const DeviceClip& clip, float* parameter, float* m, float* v, bfloat16* copy,
+           const GradientClip& clip, float* parameter, float* m, float* v, bfloat16* copy,
            cudaStream_t stream) {
   if (tiles == 0) return;
   const auto address = [](const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer); };

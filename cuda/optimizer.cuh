@@ -6,6 +6,7 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "cuda/bfloat16.cuh"
@@ -26,24 +27,13 @@ struct AdamWTile {
   std::int32_t decay;  ///< 0 or 1: does the weight decay act here
 };
 
-/// A slice [offset, offset + size) of the flat buffer.
-struct AdamWSlice {
-  std::int64_t offset;
-  std::int64_t size;
-  bool decay;
-};
-std::vector<AdamWTile> make_adamw_tiles(const std::vector<AdamWSlice>& slices);
+std::vector<AdamWTile> make_adamw_tiles(std::span<const DecaySlice> slices);
 
-/// Clipping without a way through the host.
-struct DeviceClip {
-  const double* squared_norm = nullptr;  ///< of the whole gradient; null: no clipping, no check
-  double clip_norm = 0;                  ///< 0: no clipping
-};
-
-/// One step on all tiles; `step.weight_decay` acts where a tile says so, `clip` scales the gradient on top of
-/// step.gradient_scale. Where the squared norm is not finite nothing is changed: the host finds out from the
-/// norm. `copy` (null: none) gets the new parameters in bfloat16.
+/// One step on all tiles; `step.weight_decay` acts where a tile says so. The squared norm may be null:
+/// no clipping, no check. Where the squared norm is not finite nothing is changed: the host finds out from
+/// the norm. `copy` (null: none) gets the new parameters in bfloat16.
 void adamw(std::int64_t tiles, const AdamWTile* tile, const float* gradient, const AdamWStep& step,
-           const DeviceClip& clip, float* parameter, float* m, float* v, bfloat16* copy, cudaStream_t stream);
+           const GradientClip& clip, float* parameter, float* m, float* v, bfloat16* copy,
+           cudaStream_t stream);
 
 }  // namespace toller

@@ -39,6 +39,20 @@ __device__ __forceinline__ T block_sum(T x) {
   return total;
 }
 
+/// Over a one-dimensional block of `Threads` threads (a multiple of 32). All threads of the block call it.
+template <int Threads>
+__device__ __forceinline__ float block_max(float x) {
+  __shared__ float parts[Threads / 32];
+  x = warp_max(x);
+  __syncthreads();  // the maximum before this one has been read
+  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = x;
+  __syncthreads();
+  float highest = parts[0];
+#pragma unroll
+  for (int i = 1; i < Threads / 32; ++i) highest = fmaxf(highest, parts[i]);
+  return highest;
+}
+
 /// Over groups of `Threads` neighbouring threads: 16, 32, or a whole block.
 template <int Threads>
 __device__ __forceinline__ float group_sum(float x) {

@@ -3,11 +3,26 @@
 set(TOLLER_CUDA_SOURCES
     attention.cpp attention.cu attention_backward.cu attention_fp32.cu
     column_sums.cu
+    cublaslt_library.cpp
+    elementwise.cu
     embedding.cu
     gelu.cu
+    gpu_sharing.cpp
     launch.cpp
+    matrix_product.cpp matrix_product_plans.cpp
     norm.cu
     optimizer.cu
     pooling.cu
-    row_segments.cpp)
-list(TRANSFORM TOLLER_CUDA_SOURCES PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
+    row_segments.cpp
+    scalars.cu
+    score_lines.cu score_pairs.cu score_tiles.cu
+    shared_library.cpp
+    staged_communicator.cpp)
+# The communicator over NCCL, and what says so where its header is missing.
+set(TOLLER_NCCL_SOURCES nccl_communicator.cpp nccl_connection.cpp nccl_library.cpp operation_watchdog.cpp)
+set(TOLLER_NO_NCCL_SOURCES nccl_missing.cpp)
+# The backend over them: what the encoder, the losses and the trainer use.
+set(TOLLER_CUDA_BACKEND_SOURCES cuda_backends.cpp cuda_memory.cpp cuda_ops.cpp cuda_score_ops.cpp)
+foreach(sources TOLLER_CUDA_SOURCES TOLLER_NCCL_SOURCES TOLLER_NO_NCCL_SOURCES TOLLER_CUDA_BACKEND_SOURCES)
+  list(TRANSFORM ${sources} PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
+endforeach()

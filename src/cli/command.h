@@ -11,11 +11,14 @@
 namespace toller {
 
 class Communicator;
+class GpuBackends;
+struct DeviceOptions;
 
 /// What main hands to every subcommand.
 struct CommandContext {
   std::vector<std::string> arguments;  ///< after the subcommand's name
   Communicator& communicator;          ///< all ranks of mpirun, or this process alone
+  GpuBackends& gpus;                   ///< what this program can compute on beside the CPU
 };
 
 using CommandFunction = int (*)(CommandContext&);
@@ -44,6 +47,9 @@ std::optional<boost::program_options::variables_map> parse_options(
 
 /// The value of an option that must be given; UsageError naming it otherwise.
 std::string required_option(const boost::program_options::variables_map& values, const std::string& name);
+
+/// Adds --device, --precision, --communicator and --timeout, whose values land in `device`.
+void add_device_options(boost::program_options::options_description& options, DeviceOptions& device);
 
 /// True on the rank that speaks and writes files.
 bool is_root(const CommandContext& context);

@@ -4,6 +4,7 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/run_checkpoints.h"
 #include "cli/command.h"
+#include "cli/open_embedder.h"
 #include "comm/communicator.h"
 #include "data/collection.h"
 #include "data/text_file.h"
@@ -33,7 +34,7 @@ constexpr const char* kDescription =
     "positions\n"
     "are cut. Under mpirun the ranks share the work.";
 
-po::options_description declare_options() {
+po::options_description declare_options(DeviceOptions& device) {
   po::options_description options("Options");
   auto add = options.add_options();
   add("model", po::value<std::string>()->value_name("FILE"),
@@ -47,6 +48,7 @@ po::options_description declare_options() {
       "then the number of the line");
   add("out", po::value<std::string>()->value_name("FILE"), "HDF5 file to write");
   add("threads", po::value<int>()->default_value(0, "auto")->value_name("N"), "threads a rank");
+  add_device_options(options, device);
   return options;
 }
 
@@ -103,8 +105,10 @@ void write_embeddings(const fs::path& path, const TokenTable& table, const std::
 }  // namespace
 
 int run_encode(CommandContext& context) {
-  const auto values = parse_options(context, kUsage, kDescription, declare_options());
+  DeviceOptions device;
+  auto values = parse_options(context, kUsage, kDescription, declare_options(device));
   if (!values) return 0;
+  po::notify(*values);
   const fs::path model_path = required_option(*values, "model"), out = required_option(*values, "out");
   const std::string side = (*values)["side"].as<std::string>();
   if (side != "documents" && side != "queries") fail_usage("--side {}: expected documents or queries", side);
@@ -118,12 +122,12 @@ int run_encode(CommandContext& context) {
   const TokenTable table = from_store
                                ? take_side(read_token_store(required_option(*values, "data")), side, model)
                                : tokenize(read_texts(required_option(*values, "input")), model);
-  Embedder embedder(model);
-  std::vector<float> embeddings(table.rows() * embedder.dimension());
-  embedder.embed_all(table, context.communicator, embeddings);
+  const auto embedder = open_embedder(model, device, context);
+  std::vector<float> embeddings(table.rows() * embedder->dimension());
+  embedder->embed_all(table, context.communicator, embeddings);
   if (!is_root(context)) return 0;
-  write_embeddings(out, table, embeddings, embedder.dimension(), model);
-  fmt::print("{} embeddings of dimension {} written to {}\n", table.rows(), embedder.dimension(),
+  write_embeddings(out, table, embeddings, embedder->dimension(), model);
+  fmt::print("{} embeddings of dimension {} written to {}\n", table.rows(), embedder->dimension(),
              out.string());
   return 0;
 }

@@ -5,6 +5,7 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/run_checkpoints.h"
 #include "cli/command.h"
+#include "cli/open_embedder.h"
 #include "comm/communicator.h"
 #include "data/text_file.h"
 #include "data/token_store.h"
@@ -30,7 +31,7 @@ constexpr const char* kDescription =
     "against\n"
     "judgements and prints the measures as trec_eval does (--gain linear gives trec_eval's nDCG).";
 
-po::options_description search_options() {
+po::options_description search_options(DeviceOptions& device) {
   po::options_description options("Evaluate a model or BM25");
   auto add = options.add_options();
   add("model", po::value<std::string>()->value_name("FILE"),
@@ -45,6 +46,7 @@ po::options_description search_options() {
       "BM25: weight of document length");
   add("run-file", po::value<std::string>()->value_name("FILE"), "write the hits as a TREC run");
   add("threads", po::value<int>()->default_value(0, "auto")->value_name("N"), "threads a rank");
+  add_device_options(options, device);
   return options;
 }
 
@@ -100,19 +102,20 @@ void write_json(std::unique_ptr<AtomicFileWriter> file, const nlohmann::ordered_
   file->commit();
 }
 
-Evaluation evaluate_with(const po::variables_map& values, const TokenStore& store, const Split& split,
-                         Communicator& communicator, nlohmann::ordered_json& origin) {
+Evaluation evaluate_with(const po::variables_map& values, const DeviceOptions& device,
+                         const TokenStore& store, const Split& split, const CommandContext& context,
+                         nlohmann::ordered_json& origin) {
   const EvaluationOptions options{.top_k = values["top-k"].as<std::int64_t>(), .gain = read_gain(values)};
   if (values["bm25"].as<bool>()) {
     const Bm25Options bm25{.k1 = values["k1"].as<double>(), .b = values["b"].as<double>()};
     origin = {{"model", "bm25"}, {"k1", bm25.k1}, {"b", bm25.b}};
-    return evaluate_bm25(read_store_texts(store.path), store, split, options, bm25, communicator);
+    return evaluate_bm25(read_store_texts(store.path), store, split, options, bm25, context.communicator);
   }
   const CheckpointReader model(resolve_checkpoint(required_option(values, "model")));
   check_same_tokenizer(model, store);
   origin = {{"model", model.path().string()}, {"step", model.meta().step}};
-  Embedder embedder(model);
-  return evaluate_model(embedder, store, split, options, communicator);
+  const auto embedder = open_embedder(model, device, context);
+  return evaluate_model(*embedder, store, split, options, context.communicator);
 }
 
 void print_table(const Evaluation& evaluation, const nlohmann::ordered_json& origin) {
@@ -126,7 +129,8 @@ void print_table(const Evaluation& evaluation, const nlohmann::ordered_json& ori
              evaluation.auc_seconds);
 }
 
-int evaluate_search(const CommandContext& context, const po::variables_map& values) {
+int evaluate_search(const CommandContext& context, const po::variables_map& values,
+                    const DeviceOptions& device) {
   refuse(values, run_options(), "--data");
   if (values["bm25"].as<bool>() == (values.count("model") != 0))
     fail_usage("give one of --model FILE and --bm25");
@@ -142,7 +146,7 @@ int evaluate_search(const CommandContext& context, const po::variables_map& valu
   const TokenStore store = read_token_store(required_option(values, "data"));
   const Split& split = store.split(required_option(values, "split"));
   nlohmann::ordered_json origin;
-  const Evaluation evaluation = evaluate_with(values, store, split, context.communicator, origin);
+  const Evaluation evaluation = evaluate_with(values, device, store, split, context, origin);
   if (!is_root(context)) return 0;
 
   origin["data"] = store.path.string();
@@ -170,7 +174,8 @@ nlohmann::ordered_json named(const RunEvaluation& evaluation, const std::vector<
 }
 
 int evaluate_run_file(const CommandContext& context, const po::variables_map& values) {
-  refuse(values, search_options(), "--qrels and --run");
+  DeviceOptions unused;
+  refuse(values, search_options(unused), "--qrels and --run");
   const int level = values["level"].as<int>();
   if (level < 1 || level > kHighestGrade)
     fail_usage("--level {}: must lie between 1 and {}", level, kHighestGrade);
@@ -204,12 +209,14 @@ int evaluate_run_file(const CommandContext& context, const po::variables_map& va
 }  // namespace
 
 int run_evaluate(CommandContext& context) {
+  DeviceOptions device;
   po::options_description options;
-  options.add(search_options()).add(run_options()).add(common_options());
-  const auto values = parse_options(context, kUsage, kDescription, options);
+  options.add(search_options(device)).add(run_options()).add(common_options());
+  auto values = parse_options(context, kUsage, kDescription, options);
   if (!values) return 0;
+  po::notify(*values);
   if (values->count("qrels") != 0 || values->count("run") != 0) return evaluate_run_file(context, *values);
-  return evaluate_search(context, *values);
+  return evaluate_search(context, *values, device);
 }
 
 }  // namespace toller

@@ -11,6 +11,7 @@
 #include "cli/suggest.h"
 #include "comm/communicator.h"
 #include "comm/mpi_session.h"
+#include "cuda/cuda_backends.h"
 #include "error.h"
 
 namespace toller {
@@ -49,7 +50,8 @@ const Command& find_command(const std::string& name) {
              nearest.empty() ? "" : fmt::format(" (did you mean '{}'?)", nearest));
 }
 
-int run(const std::vector<std::string>& words, Communicator& communicator) {
+int run(const std::vector<std::string>& words, MpiSession& session) {
+  Communicator& communicator = session.communicator();
   const bool root = communicator.rank() == 0;
   if (words.empty()) fail_usage("a subcommand is needed; 'toller --help' lists them");
   if (words[0] == "--help" || words[0] == "-h") {
@@ -61,7 +63,14 @@ int run(const std::vector<std::string>& words, Communicator& communicator) {
     return 0;
   }
   const Command& command = find_command(words[0]);
-  CommandContext context{{words.begin() + 1, words.end()}, communicator};
+  // A rank that hangs or loses its GPU in a collective is found by another thread than the one that waits.
+  const auto gpus = make_cuda_backends([&](const std::string& message) {
+    std::fputs(fmt::format("toller {}: error: {}\n", words[0], message).c_str(), stderr);
+    std::fflush(nullptr);
+    session.abort(1);
+    std::_Exit(1);
+  });
+  CommandContext context{{words.begin() + 1, words.end()}, communicator, *gpus};
   return command.run(context);
 }
 
@@ -87,7 +96,7 @@ int run_and_report(const std::vector<std::string>& words, MpiSession& session) {
   const std::string command = words.empty() || words[0].starts_with('-') ? "" : words[0];
   int status = 1;
   try {
-    status = run(words, session.communicator());
+    status = run(words, session);
     std::cout.flush();
     if (!std::cout) fail("cannot write to standard output");
     return status;

@@ -10,6 +10,7 @@
 #include "cli/command.h"
 #include "cli/suggest.h"
 #include "comm/communicator.h"
+#include "device/backend.h"
 #include "error.h"
 
 namespace toller {
@@ -236,6 +237,23 @@ std::string required_option(const po::variables_map& values, const std::string& 
   std::string value = values[name].as<std::string>();
   if (value.empty()) fail_usage("the option --{} must not be empty", name);
   return value;
+}
+
+void add_device_options(po::options_description& options, DeviceOptions& device) {
+  const auto name_into = [](std::string& field) {
+    return po::value<std::string>(&field)->default_value(field)->value_name("NAME");
+  };
+  options.add_options()("device", name_into(device.device),
+                        "auto (a GPU where every rank has one), cpu or cuda")(
+      "precision", name_into(device.precision),
+      "auto, bf16 (GPU only), float, or double to verify with (CPU only)")(
+      "communicator", name_into(device.communicator),
+      "between GPUs: auto, nccl, or mpi by way of the host, which also lets ranks share a GPU")(
+      "timeout",
+      po::value<double>(&device.timeout)
+          ->default_value(device.timeout, fmt::format("{}", device.timeout))
+          ->value_name("X"),
+      "seconds that a collective between GPUs may take before the job is ended");
 }
 
 bool is_root(const CommandContext& context) {

@@ -86,10 +86,9 @@ po::options_description declare_options(TrainingOptions& options, std::string& r
       "adam-epsilon", into(options.adam_epsilon), "added to the root of the second moment");
 
   po::options_description machine("Machine");
-  machine.add_options()("device", into(options.device, "NAME"), "auto or cpu")(
-      "threads", into(options.threads),
-      "a rank; 0: OMP_NUM_THREADS, or the machine's processors over its ranks")(
-      "precision", into(options.precision, "NAME"), "float, or double to verify with");
+  add_device_options(machine, options.machine);
+  machine.add_options()("threads", into(options.threads),
+                        "a rank; 0: OMP_NUM_THREADS, or the machine's processors over its ranks");
   po::options_description all("Options");
   return all.add(run).add(model).add(batches).add(optimiser).add(machine);
 }
@@ -97,7 +96,8 @@ po::options_description declare_options(TrainingOptions& options, std::string& r
 /// Flags that may differ from those of the run that goes on.
 const std::set<std::string> kResumable = {"steps",      "epochs",     "checkpoint-every", "keep",
                                           "eval-every", "eval-split", "eval-queries",     "log-every",
-                                          "threads",    "data"};
+                                          "threads",    "data",       "device",           "communicator",
+                                          "timeout"};
 
 /// The options of the run in the checkpoint, with the flags given now laid over them.
 TrainingOptions resumed_options(const CheckpointMeta& meta, const std::string& origin, const std::string& run,
@@ -149,13 +149,13 @@ int run_train(CommandContext& context) {
   if (resume.empty()) {
     options.data = required_option(*values, "data");
     options.out = required_option(*values, "out");
-    train(options, context.communicator);
+    train(options, context.gpus, context.communicator);
     return 0;
   }
   if (!options.out.empty()) fail_usage("--out does not go with --resume: the run stays in its folder");
   const CheckpointReader checkpoint(checkpoint_to_resume(resume, context.communicator));
   resume_training(resumed_options(checkpoint.meta(), checkpoint.path().string(), resume, *values, options),
-                  checkpoint, context.communicator);
+                  checkpoint, context.gpus, context.communicator);
   return 0;
 }
 

@@ -22,13 +22,17 @@ class Communicator {
   virtual void all_reduce_max(std::span<std::int64_t> data) = 0;
 
   /// Concatenation over ranks, in rank order. counts[r] elements come from rank r (0 is fine);
-  /// `local`.size() == counts[rank()], `all`.size() == Σ counts.
+  /// `local`.size() == counts[rank()], `all`.size() == Σ counts. `local` may be this rank's block of
+  /// `all`, then on every rank. 16-bit words are for element types that a host does not calculate with.
   virtual void all_gather(std::span<const float> local, std::span<const std::int64_t> counts,
                           std::span<float> all) = 0;
   virtual void all_gather(std::span<const double> local, std::span<const std::int64_t> counts,
                           std::span<double> all) = 0;
+  virtual void all_gather(std::span<const std::uint16_t> local, std::span<const std::int64_t> counts,
+                          std::span<std::uint16_t> all) = 0;
 
-  /// The adjoint of all_gather: sums `all` over ranks, rank r keeps its counts[r] elements.
+  /// The adjoint of all_gather: sums `all` over ranks, rank r keeps its counts[r] elements. `local` may be
+  /// this rank's block of `all`.
   virtual void reduce_scatter_sum(std::span<const float> all, std::span<const std::int64_t> counts,
                                   std::span<float> local) = 0;
   virtual void reduce_scatter_sum(std::span<const double> all, std::span<const std::int64_t> counts,
@@ -50,6 +54,8 @@ class SelfCommunicator final : public Communicator {
                   std::span<float> all) override;
   void all_gather(std::span<const double> local, std::span<const std::int64_t> counts,
                   std::span<double> all) override;
+  void all_gather(std::span<const std::uint16_t> local, std::span<const std::int64_t> counts,
+                  std::span<std::uint16_t> all) override;
   void reduce_scatter_sum(std::span<const float> all, std::span<const std::int64_t> counts,
                           std::span<float> local) override;
   void reduce_scatter_sum(std::span<const double> all, std::span<const std::int64_t> counts,

@@ -24,6 +24,9 @@ MPI_Datatype type_of(float) {
 MPI_Datatype type_of(double) {
   return MPI_DOUBLE;
 }
+MPI_Datatype type_of(std::uint16_t) {
+  return MPI_UINT16_T;
+}
 
 /// Slice number `index` of the block that starts at `offset` and has `count` elements; empty past its end.
 template <class T>
@@ -143,7 +146,10 @@ void MpiCommunicator::gather(std::span<const T> local, std::span<const std::int6
   std::vector<int> lengths(counts.begin(), counts.end());
   std::vector<int> offsets(counts.size(), 0);
   std::partial_sum(lengths.begin(), lengths.end() - 1, offsets.begin() + 1);
-  check(MPI_Allgatherv(local.data(), lengths[static_cast<std::size_t>(rank_)], type_of(T{}), all.data(),
+  if (all.empty()) return;
+  const auto own = static_cast<std::size_t>(rank_);
+  const bool in_place = local.data() == all.data() + offsets[own];
+  check(MPI_Allgatherv(in_place ? MPI_IN_PLACE : local.data(), lengths[own], type_of(T{}), all.data(),
                        lengths.data(), offsets.data(), type_of(T{}), comm_),
         "all_gather (MPI_Allgatherv)");
 }
@@ -173,6 +179,11 @@ void MpiCommunicator::all_gather(std::span<const float> local, std::span<const s
 
 void MpiCommunicator::all_gather(std::span<const double> local, std::span<const std::int64_t> counts,
                                  std::span<double> all) {
+  gather(local, counts, all);
+}
+
+void MpiCommunicator::all_gather(std::span<const std::uint16_t> local, std::span<const std::int64_t> counts,
+                                 std::span<std::uint16_t> all) {
   gather(local, counts, all);
 }
 

@@ -32,6 +32,8 @@ class MpiCommunicator final : public Communicator {
                   std::span<float> all) override;
   void all_gather(std::span<const double> local, std::span<const std::int64_t> counts,
                   std::span<double> all) override;
+  void all_gather(std::span<const std::uint16_t> local, std::span<const std::int64_t> counts,
+                  std::span<std::uint16_t> all) override;
   void reduce_scatter_sum(std::span<const float> all, std::span<const std::int64_t> counts,
                           std::span<float> local) override;
   void reduce_scatter_sum(std::span<const double> all, std::span<const std::int64_t> counts,

@@ -25,6 +25,11 @@ void SelfCommunicator::all_gather(std::span<const double> local, std::span<const
   copy_block(local, counts, all, "all_gather");
 }
 
+void SelfCommunicator::all_gather(std::span<const std::uint16_t> local, std::span<const std::int64_t> counts,
+                                  std::span<std::uint16_t> all) {
+  copy_block(local, counts, all, "all_gather");
+}
+
 void SelfCommunicator::reduce_scatter_sum(std::span<const float> all, std::span<const std::int64_t> counts,
                                           std::span<float> local) {
   copy_block(all, counts, local, "reduce_scatter_sum");

@@ -34,12 +34,12 @@ class PackedBatch {
   PackedSequences sequences(std::int32_t length_limit) const {
     return {.offsets = offsets_.data(),
             .global_row = global_rows_.data(),
+            .token = tokens_.data(),
             .count = text_count(),
             .tokens = token_count(),
             .max_length = max_length_,
             .length_limit = length_limit};
   }
-  const std::int32_t* tokens() const { return tokens_.data(); }
   std::int64_t text_count() const { return static_cast<std::int64_t>(offsets_.size()) - 1; }
   std::int64_t token_count() const { return static_cast<std::int64_t>(tokens_.size()); }
 

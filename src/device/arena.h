@@ -7,42 +7,53 @@
 #include <cstdint>
 #include <vector>
 
-#include "device/ops.h"
+#include "device/memory.h"
 
 namespace toller {
 
-template <class T>
 class Arena {
  public:
-  explicit Arena(Ops<T>& ops) : ops_(ops) {}
-  ~Arena() {
-    for (const Block& block : blocks_) ops_.release(block.memory);
-  }
+  explicit Arena(MemorySource& memory) : memory_(&memory) {}
+  /// An arena that only counts: take() gives no memory.
+  Arena() = default;
+  ~Arena() { release(); }
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
   /// n elements, aligned to 64 bytes, not cleared; valid until the next reset().
-  T* take(std::int64_t n) {
-    const std::size_t bytes = (static_cast<std::size_t>(n) * sizeof(T) + 63) / 64 * 64;
-    if (blocks_.empty() || used_ + bytes > blocks_.back().bytes) grow(bytes);
-    T* memory = reinterpret_cast<T*>(static_cast<std::byte*>(blocks_.back().memory) + used_);
-    used_ += bytes;
+  template <class E>
+  E* take(std::int64_t n) {
+    const std::size_t bytes =
+        (static_cast<std::size_t>(n) * sizeof(E) + kAlignment - 1) / kAlignment * kAlignment;
     total_ += bytes;
     peak_ = std::max(peak_, total_);
-    return memory;
+    if (memory_ == nullptr) return nullptr;
+    if (blocks_.empty() || used_ + bytes > blocks_.back().bytes) grow(bytes);
+    E* taken = reinterpret_cast<E*>(static_cast<std::byte*>(blocks_.back().memory) + used_);
+    used_ += bytes;
+    return taken;
   }
 
   /// Takes everything back. Several blocks, left by growth, become one that holds the largest step seen.
   void reset() {
-    if (blocks_.size() > 1) {
-      for (const Block& block : blocks_) ops_.release(block.memory);
-      blocks_.clear();
-      blocks_.push_back({ops_.allocate(peak_), peak_});
-    }
+    if (blocks_.size() > 1) reserve(peak_);
     used_ = total_ = 0;
   }
 
+  /// One block of at least so many bytes; what was taken is lost.
+  void reserve(std::size_t bytes) {
+    used_ = total_ = 0;
+    if (blocks_.size() == 1 && blocks_.front().bytes >= bytes) return;
+    release();
+    blocks_.push_back({memory_->allocate(bytes), bytes});
+  }
+
+  /// Most bytes that were taken between two resets.
+  std::size_t peak() const { return peak_; }
+
  private:
+  static constexpr std::size_t kAlignment = 256;
+
   struct Block {
     void* memory;
     std::size_t bytes;
@@ -50,11 +61,16 @@ class Arena {
 
   void grow(std::size_t bytes) {
     const std::size_t size = std::max<std::size_t>({bytes, 2 * total_, std::size_t{1} << 20});
-    blocks_.push_back({ops_.allocate(size), size});
+    blocks_.push_back({memory_->allocate(size), size});
     used_ = 0;
   }
 
-  Ops<T>& ops_;
+  void release() {
+    for (const Block& block : blocks_) memory_->release(block.memory);
+    blocks_.clear();
+  }
+
+  MemorySource* memory_ = nullptr;
   std::vector<Block> blocks_;
   std::size_t used_ = 0;   ///< bytes of the last block
   std::size_t total_ = 0;  ///< bytes handed out since reset()

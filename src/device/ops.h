@@ -1,6 +1,7 @@
 // The narrow list of tensor operations that the encoder and the optimiser are written against. The model code
-// is written once; a device implements this interface (cpu/cpu_ops.h). T is the element type of parameters
-// and activations. All matrices are row-major and dense; all pointers are memory of the device.
+// is written once; a device implements this interface (cpu/cpu_ops.h, cuda/cuda_ops.h). T is the element type
+// of parameters and activations, Real that of statistics, embeddings and gradients of parameters
+// (element.h). All matrices are row-major and dense; all pointers are memory of the device.
 //
 // Sequences are packed: the tokens of all sequences of a batch lie one behind the other, without padding.
 // Attention looks only inside a sequence.
@@ -9,17 +10,26 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
+
+#include "device/memory.h"
+#include "element.h"
 
 namespace toller {
+
+/// What a device keeps beside a packed batch for its own kernels.
+struct PreparedSequences;
 
 /// Where the sequences of a packed batch lie.
 struct PackedSequences {
   const std::int32_t* offsets = nullptr;  ///< [count + 1]; sequence i has tokens [offsets[i], offsets[i+1])
   const std::int64_t* global_row = nullptr;  ///< [tokens]; the token's number in the batch of all ranks
+  const std::int32_t* token = nullptr;       ///< [tokens]; rows of the word table
   std::int64_t count = 0;
   std::int64_t tokens = 0;
-  std::int32_t max_length = 0;    ///< longest sequence here
-  std::int32_t length_limit = 0;  ///< longest sequence the model takes; the same on all ranks
+  std::int32_t max_length = 0;                  ///< longest sequence here
+  std::int32_t length_limit = 0;                ///< longest sequence the model takes; the same on all ranks
+  const PreparedSequences* prepared = nullptr;  ///< of the device that uploaded the batch
 };
 
 /// One place of dropout in one step. The mask of an element depends on (seed, step, site, global row, column)
@@ -37,29 +47,51 @@ struct AdamWStep {
   double beta1 = 0.9;
   double beta2 = 0.999;
   double epsilon = 1e-8;
-  double weight_decay = 0;
-  double gradient_scale = 1;  ///< applied to every gradient first (clipping)
-  std::int64_t step = 1;      ///< 1 for the first step, for the bias correction
+  double weight_decay = 0;  ///< acts on the slices that take it
+  std::int64_t step = 1;    ///< 1 for the first step, for the bias correction
+};
+
+/// A run of elements of the flat buffer that takes or does not take weight decay.
+struct DecaySlice {
+  std::int64_t offset = 0;
+  std::int64_t size = 0;
+  bool decay = false;
+};
+
+/// Clipping by the global norm, whose square is memory of the device.
+struct GradientClip {
+  const double* squared_norm = nullptr;
+  double clip_norm = 0;  ///< 0: no clipping
 };
 
 template <class T>
-class Ops {
+class Ops : public virtual DeviceMemory {
  public:
-  virtual ~Ops() = default;
+  using Real = RealOf<T>;
 
-  // ---- memory
+  // ---- elements
   // -------------------------------------------------------------------------------------------------
-  virtual void* allocate(
-      std::size_t bytes) = 0;  ///< aligned to 64 bytes; throws Error with the size when out of it
-  virtual void release(void* memory) = 0;
-  virtual void zero(T* x, std::int64_t n) = 0;
-  virtual void scale(T* x, std::int64_t n, T factor) = 0;
+  virtual void scale(Real* x, std::int64_t n, double factor) = 0;
+  /// to [n] = from [n], rounded to nearest even.
+  virtual void convert(std::int64_t n, const Real* from, T* to) = 0;
+  /// y [1] += factor · x [0].
+  virtual void add_scalar(const double* x, double factor, Real* y) = 0;
+  /// x [1] = min(max(x, low), high).
+  virtual void clamp_scalar(Real* x, double low, double high) = 0;
+
+  /// Throws UsageError for an encoder that the device has no kernels for.
+  virtual void check_sizes(std::int64_t hidden, std::int64_t heads) const = 0;
+  /// Tokens at a time that suit the device: more are no faster.
+  virtual std::int64_t chunk_tokens() const = 0;
+  /// Makes a packed batch, given in host memory, ready for the operations below; valid until the next
+  /// begin_step(), as upload_bytes() says.
+  virtual PackedSequences upload_sequences(const PackedSequences& host) = 0;
 
   // ---- matrix products
   // ----------------------------------------------------------------------------------------
-  /// c [m, n] = alpha · op(a) op(b) + beta · c; op transposes where asked; ld* are row strides.
+  /// c [m, n] = op(a) op(b) + beta · c; op transposes where asked; ld* are row strides.
   virtual void gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k,
-                    T alpha, const T* a, std::int64_t lda, const T* b, std::int64_t ldb, T beta, T* c,
+                    const T* a, std::int64_t lda, const T* b, std::int64_t ldb, double beta, Real* c,
                     std::int64_t ldc) = 0;
 
   /// y [rows, out] = x [rows, in] wᵀ + bias, w [out, in]; bias may be null.
@@ -70,7 +102,7 @@ class Ops {
                            const T* bias, T* pre, T* y) = 0;
   /// dw [out, in] += dyᵀ x, dbias [out] += column sums of dy.
   virtual void linear_backward_parameters(std::int64_t rows, std::int64_t in, std::int64_t out, const T* dy,
-                                          const T* x, T* dw, T* dbias) = 0;
+                                          const T* x, Real* dw, Real* dbias) = 0;
   /// dx [rows, in] = dy w, or dx += dy w when `accumulate`.
   virtual void linear_backward_input(std::int64_t rows, std::int64_t in, std::int64_t out, const T* dy,
                                      const T* w, T* dx, bool accumulate) = 0;
@@ -82,26 +114,25 @@ class Ops {
   // -------------------------------------------------------------------------------------
   /// sum [tokens, h] = word[token] + position[place in the sequence] + type[0]; y = dropout(norm(sum)).
   /// mean and rstd [tokens] are kept for the backward pass.
-  virtual void embed(const PackedSequences& sequences, std::int64_t hidden, const std::int32_t* tokens,
-                     const T* word, const T* position, const T* type, const T* gain, const T* bias, T epsilon,
-                     const Dropout& dropout, T* sum, T* mean, T* rstd, T* y) = 0;
+  virtual void embed(const PackedSequences& sequences, std::int64_t hidden, const T* word, const T* position,
+                     const T* type, const T* gain, const T* bias, double epsilon, const Dropout& dropout,
+                     T* sum, Real* mean, Real* rstd, T* y) = 0;
   /// All d* are added to. `dy` [tokens, h] is overwritten with the gradient of `sum`.
-  virtual void embed_backward(const PackedSequences& sequences, std::int64_t hidden,
-                              const std::int32_t* tokens, T* dy, const T* sum, const T* mean, const T* rstd,
-                              const T* gain, const Dropout& dropout, T* dword, T* dposition, T* dtype,
-                              T* dgain, T* dbias) = 0;
+  virtual void embed_backward(const PackedSequences& sequences, std::int64_t hidden, T* dy, const T* sum,
+                              const Real* mean, const Real* rstd, const T* gain, const Dropout& dropout,
+                              Real* dword, Real* dposition, Real* dtype, Real* dgain, Real* dbias) = 0;
 
   /// x ← residual + dropout(x + x_bias), y = norm(x): the end of a post-norm sublayer. x_bias is the bias of
   /// the linear layer that made x.
   virtual void residual_norm(const PackedSequences& sequences, std::int64_t hidden, T* x, const T* x_bias,
-                             const T* residual, const T* gain, const T* bias, T epsilon,
-                             const Dropout& dropout, T* mean, T* rstd, T* y) = 0;
+                             const T* residual, const T* gain, const T* bias, double epsilon,
+                             const Dropout& dropout, Real* mean, Real* rstd, T* y) = 0;
   /// dsum [tokens, h]: gradient of the sum, which is that of the residual; dx: of x + x_bias (dsum through
   /// the dropout). dx and dsum may be the same memory when nothing is dropped; dsum and dy may be. dgain,
   /// dbias: added to.
   virtual void residual_norm_backward(const PackedSequences& sequences, std::int64_t hidden, const T* dy,
-                                      const T* sum, const T* mean, const T* rstd, const T* gain,
-                                      const Dropout& dropout, T* dsum, T* dx, T* dgain, T* dbias) = 0;
+                                      const T* sum, const Real* mean, const Real* rstd, const T* gain,
+                                      const Dropout& dropout, T* dsum, T* dx, Real* dgain, Real* dbias) = 0;
 
   // ---- attention
   // ----------------------------------------------------------------------------------------------
@@ -109,34 +140,37 @@ class Ops {
   /// out [tokens, h]; logsumexp [tokens, heads] of the scaled scores is kept. Dropout acts on the
   /// probabilities.
   virtual void attention(const PackedSequences& sequences, std::int64_t hidden, std::int64_t heads,
-                         const T* qkv, const Dropout& dropout, T* logsumexp, T* out) = 0;
+                         const T* qkv, const Dropout& dropout, Real* logsumexp, T* out) = 0;
   /// dqkv is overwritten. Probabilities are recomputed from logsumexp.
   virtual void attention_backward(const PackedSequences& sequences, std::int64_t hidden, std::int64_t heads,
-                                  const T* qkv, const T* out, const T* logsumexp, const T* dout,
+                                  const T* qkv, const T* out, const Real* logsumexp, const T* dout,
                                   const Dropout& dropout, T* dqkv) = 0;
 
   // ---- pooling
   // ------------------------------------------------------------------------------------------------
   /// y [count, h]: mean over a sequence, its first or its last token.
-  virtual void pool_mean(const PackedSequences& sequences, std::int64_t hidden, const T* x, T* y) = 0;
-  virtual void pool_mean_backward(const PackedSequences& sequences, std::int64_t hidden, const T* dy,
+  virtual void pool_mean(const PackedSequences& sequences, std::int64_t hidden, const T* x, Real* y) = 0;
+  virtual void pool_mean_backward(const PackedSequences& sequences, std::int64_t hidden, const Real* dy,
                                   T* dx) = 0;
   virtual void pool_token(const PackedSequences& sequences, std::int64_t hidden, bool last, const T* x,
-                          T* y) = 0;
+                          Real* y) = 0;
   virtual void pool_token_backward(const PackedSequences& sequences, std::int64_t hidden, bool last,
-                                   const T* dy, T* dx) = 0;
-  /// y = x / ‖x‖ by rows; norm [rows] is kept. A zero row gives zero and zero gradient.
-  virtual void normalize_rows(std::int64_t rows, std::int64_t hidden, const T* x, T* norm, T* y) = 0;
+                                   const Real* dy, T* dx) = 0;
+  /// y = x / ‖x‖ by rows; norm [rows] is kept. A zero row gives zero and zero gradient. y may be x.
+  virtual void normalize_rows(std::int64_t rows, std::int64_t hidden, const Real* x, Real* norm, Real* y) = 0;
   /// dx = (dy − y ⟨y, dy⟩) / norm; dx may be dy.
-  virtual void normalize_rows_backward(std::int64_t rows, std::int64_t hidden, const T* dy, const T* y,
-                                       const T* norm, T* dx) = 0;
+  virtual void normalize_rows_backward(std::int64_t rows, std::int64_t hidden, const Real* dy, const Real* y,
+                                       const Real* norm, Real* dx) = 0;
 
   // ---- optimiser
   // ----------------------------------------------------------------------------------------------
-  /// Sum of squares in double; the same bits for the same input. Not finite if an element is not.
-  virtual double squared_norm(const T* x, std::int64_t n) = 0;
-  /// AdamW with decoupled decay (Loshchilov & Hutter, ICLR 2019) on a slice.
-  virtual void adamw(std::int64_t n, const T* gradient, const AdamWStep& step, T* parameter, T* m, T* v) = 0;
+  /// result [1] = Σ x² in double; the same bits for the same input. Not finite if an element is not.
+  virtual void squared_norm(const Real* x, std::int64_t n, double* result) = 0;
+  /// AdamW with decoupled decay (Loshchilov & Hutter, ICLR 2019). `slices` stay where they are from the first
+  /// step on. Where the squared norm is not finite nothing is changed: whoever reads the norm finds out.
+  /// `copy` gets the new parameters as T; null where T is Real.
+  virtual void adamw(std::span<const DecaySlice> slices, const Real* gradient, const AdamWStep& step,
+                     const GradientClip& clip, Real* parameter, Real* m, Real* v, T* copy) = 0;
 };
 
 /// The CPU implementation (fp32 or fp64): BLAS for matrix products, OpenMP threads and vectorised loops for

@@ -1,6 +1,8 @@
 #include "eval/embedder.h"
 
 #include <algorithm>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "data/packed_batch.h"
@@ -9,15 +11,6 @@
 
 namespace toller {
 namespace {
-
-/// Tokens a pack: the activations of a layer stay in the caches.
-constexpr std::int64_t kPackTokens = 2048;
-
-std::vector<float> read_all(const CheckpointReader& model) {
-  std::vector<float> parameters(static_cast<std::size_t>(model.table().size()));
-  model.read_parameters(std::span<float>(parameters));
-  return parameters;
-}
 
 /// First row of every rank's slice (and the end): about equal numbers of tokens.
 std::vector<std::int64_t> token_balanced_slices(const TokenTable& table, int ranks) {
@@ -33,53 +26,114 @@ std::vector<std::int64_t> token_balanced_slices(const TokenTable& table, int ran
 
 }  // namespace
 
-struct Embedder::Impl {
-  Impl(const EncoderConfig& encoder_config, const ParameterTable& table, std::vector<float> values)
-      : config(encoder_config),
-        parameters(std::move(values)),
-        ops(make_cpu_ops<float>()),
-        encoder(config, table, *ops),
-        arena(*ops) {}
-
-  EncoderConfig config;
-  std::vector<float> parameters;
-  std::unique_ptr<Ops<float>> ops;
-  Encoder<float> encoder;
-  Arena<float> arena;
+/// A model on some device.
+class Embedder::Model {
+ public:
+  virtual ~Model() = default;
+  virtual std::int64_t dimension() const = 0;
+  virtual void embed(const TokenTable& table, std::int64_t first, std::int64_t last, float* out) = 0;
 };
 
-Embedder::Embedder(const CheckpointReader& model)
-    : impl_(std::make_unique<Impl>(model.meta().encoder, model.table(), read_all(model))) {}
+template <class T>
+class Embedder::ModelOn : public Embedder::Model {
+ public:
+  ModelOn(const EncoderConfig& config, const ParameterTable& table, Ops<T>& ops, const T* parameters)
+      : config_(config), ops_(ops), parameters_(parameters), encoder_(config, table, ops), arena_(ops) {}
 
-Embedder::Embedder(const EncoderConfig& config, const ParameterTable& table,
-                   std::span<const float> parameters)
-    : impl_(std::make_unique<Impl>(config, table, std::vector<float>(parameters.begin(), parameters.end()))) {
-}
+  std::int64_t dimension() const override { return encoder_.dimension(); }
+
+  void embed(const TokenTable& table, std::int64_t first, std::int64_t last, float* out) override {
+    for (std::int64_t begin = first; begin < last;) {
+      const std::int64_t end = fill_pack(table, begin, last);
+      embed_pack(out + (begin - first) * dimension());
+      begin = end;
+    }
+  }
+
+ private:
+  /// Rows [begin, result) into the pack.
+  std::int64_t fill_pack(const TokenTable& table, std::int64_t begin, std::int64_t last) {
+    const std::int64_t most = 2 * ops_.chunk_tokens();
+    pack_.clear();
+    std::int64_t row = begin;
+    for (; row < last && (row == begin || pack_.token_count() + table.length(row) <= most); ++row) {
+      pack_.add(table.row(row), config_.max_positions, 0);
+    }
+    return row;
+  }
+
+  void embed_pack(float* out) {
+    const auto values = static_cast<std::size_t>(pack_.text_count() * dimension());
+    ops_.begin_step();
+    arena_.reset();
+    RealOf<T>* embeddings = arena_.template take<RealOf<T>>(static_cast<std::int64_t>(values));
+    encoder_.encode(parameters_, ops_.upload_sequences(pack_.sequences(config_.max_positions)), {}, arena_,
+                    embeddings);
+    if constexpr (std::is_same_v<RealOf<T>, float>) {
+      ops_.copy_to_host(out, embeddings, values * sizeof(float));
+    } else {
+      host_.resize(values);
+      ops_.copy_to_host(host_.data(), embeddings, values * sizeof(RealOf<T>));
+      std::copy(host_.begin(), host_.end(), out);
+    }
+  }
+
+  EncoderConfig config_;
+  Ops<T>& ops_;
+  const T* parameters_;
+  Encoder<T> encoder_;
+  Arena arena_;
+  PackedBatch pack_;
+  std::vector<RealOf<T>> host_;
+};
+
+/// A model whose device and parameters are its own.
+template <class T>
+class Embedder::OwnedModel final : public Embedder::Model {
+ public:
+  OwnedModel(const CheckpointReader& model, Backend<T> backend)
+      : backend_(std::move(backend)),
+        parameters_(*backend_.ops, model.table().size()),
+        model_(model.meta().encoder, model.table(), *backend_.ops, parameters_.data()) {
+    std::vector<RealOf<T>> values(static_cast<std::size_t>(model.table().size()));
+    model.read_parameters(std::span<RealOf<T>>(values));
+    const DeviceBuffer<RealOf<T>> exact = [&] {
+      DeviceBuffer<RealOf<T>> buffer(*backend_.ops, model.table().size());
+      buffer.write(values);
+      return buffer;
+    }();
+    backend_.ops->convert(exact.size(), exact.data(), parameters_.data());
+  }
+  std::int64_t dimension() const override { return model_.dimension(); }
+  void embed(const TokenTable& table, std::int64_t first, std::int64_t last, float* out) override {
+    model_.embed(table, first, last, out);
+  }
+
+ private:
+  Backend<T> backend_;
+  DeviceBuffer<T> parameters_;
+  ModelOn<T> model_;
+};
+
+template <class T>
+Embedder::Embedder(const CheckpointReader& model, Backend<T> backend)
+    : model_(std::make_unique<OwnedModel<T>>(model, std::move(backend))) {}
+
+template <class T>
+Embedder::Embedder(const EncoderConfig& config, const ParameterTable& table, Ops<T>& ops, const T* parameters)
+    : model_(std::make_unique<ModelOn<T>>(config, table, ops, parameters)) {}
 
 Embedder::~Embedder() = default;
 
 std::int64_t Embedder::dimension() const {
-  return impl_->encoder.dimension();
+  return model_->dimension();
 }
 
 void Embedder::embed(const TokenTable& table, std::int64_t first, std::int64_t last, std::span<float> out) {
-  const std::int64_t d = dimension();
-  if (static_cast<std::int64_t>(out.size()) != (last - first) * d) {
-    fail("embedder: {} values for {} rows of {}", out.size(), last - first, d);
+  if (static_cast<std::int64_t>(out.size()) != (last - first) * dimension()) {
+    fail("embedder: {} values for {} rows of {}", out.size(), last - first, dimension());
   }
-  PackedBatch pack;
-  for (std::int64_t begin = first; begin < last;) {
-    pack.clear();
-    std::int64_t row = begin;
-    for (; row < last && (row == begin || pack.token_count() + table.length(row) <= kPackTokens); ++row) {
-      pack.add(table.row(row), impl_->config.max_positions, 0);
-    }
-    impl_->arena.reset();
-    impl_->encoder.encode(impl_->parameters.data(),
-                          {pack.sequences(impl_->config.max_positions), pack.tokens()}, {}, impl_->arena,
-                          out.data() + (begin - first) * d);
-    begin = row;
-  }
+  model_->embed(table, first, last, out.data());
 }
 
 void Embedder::embed_all(const TokenTable& table, Communicator& communicator, std::span<float> out) {
@@ -93,5 +147,13 @@ void Embedder::embed_all(const TokenTable& table, Communicator& communicator, st
   embed(table, first[rank], first[rank + 1], mine);
   communicator.all_gather(std::span<const float>(mine), counts, out);
 }
+
+#define TOLLER_INSTANTIATE(T)                                       \
+  template Embedder::Embedder(const CheckpointReader&, Backend<T>); \
+  template Embedder::Embedder(const EncoderConfig&, const ParameterTable&, Ops<T>&, const T*);
+TOLLER_INSTANTIATE(BFloat16)
+TOLLER_INSTANTIATE(float)
+TOLLER_INSTANTIATE(double)
+#undef TOLLER_INSTANTIATE
 
 }  // namespace toller

@@ -8,15 +8,19 @@
 #include "checkpoint/checkpoint.h"
 #include "comm/communicator.h"
 #include "data/token_store.h"
+#include "device/backend.h"
 
 namespace toller {
 
 class Embedder {
  public:
-  /// Reads the model's parameters (fp32). Uses the OpenMP threads of this process.
-  explicit Embedder(const CheckpointReader& model);
-  /// From parameters in memory (flat, as `table` says), which are copied.
-  Embedder(const EncoderConfig& config, const ParameterTable& table, std::span<const float> parameters);
+  /// Reads the model's parameters (fp32) into the backend, which it keeps. T is float or BFloat16.
+  template <class T>
+  Embedder(const CheckpointReader& model, Backend<T> backend);
+  /// From parameters in memory of the device of `ops` (flat, as `table` says). Both must outlive this object;
+  /// steps of `ops` that are in progress end here.
+  template <class T>
+  Embedder(const EncoderConfig& config, const ParameterTable& table, Ops<T>& ops, const T* parameters);
   ~Embedder();
   Embedder(const Embedder&) = delete;
   Embedder& operator=(const Embedder&) = delete;
@@ -31,8 +35,12 @@ class Embedder {
   void embed_all(const TokenTable& table, Communicator& communicator, std::span<float> out);
 
  private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  class Model;
+  template <class T>
+  class ModelOn;
+  template <class T>
+  class OwnedModel;
+  std::unique_ptr<Model> model_;
 };
 
 }  // namespace toller

@@ -9,13 +9,11 @@
 // (c_p = 0 for a column that is nobody's positive). With G = ∂L/∂z:
 //   dQ = G D/τ,   dD = Gᵀ Q/τ,   dL/d log τ = −Σ_ij G_ij z_ij = −⟨Q, dQ⟩.
 //
-// Scores exist a tile at a time (kQueryBlock × tile_columns): once for the log-sum-exps, once more for G,
-// unless there is only one tile. Over ranks go, when symmetric, the maximum, the sum and c_p of every column;
-// always, the value.
+// Scores exist a tile at a time: once for the log-sum-exps, once more for G, unless there is only one tile.
+// Over ranks go, when symmetric, the maximum, the sum and c_p of every column; always, the value.
 #include <algorithm>
-#include <bit>
-#include <cmath>
-#include <limits>
+#include <numeric>
+#include <type_traits>
 #include <vector>
 
 #include "device/score_ops.h"
@@ -25,63 +23,48 @@
 namespace toller {
 namespace {
 
-/// Queries a tile: 256 × 1,024 floats lie in a 1 MiB second-level cache.
-constexpr std::int64_t kQueryBlock = 256;
-
-/// Rows [row, row + rows) and columns [column, column + columns) of the scores.
-struct Tile {
-  std::int64_t row = 0, rows = 0, column = 0, columns = 0;
-};
-
 /// Log-sum-exps of lines (rows or columns) of scores, and what the gradient takes from them.
-template <class T>
+template <class Real>
 struct Lines {
-  std::vector<T> max, offset;
-  std::vector<double> sum;
-  std::vector<double> weight;  ///< a_i or c_p
+  std::int64_t count = 0;
+  Real *max = nullptr, *shift = nullptr, *offset = nullptr;
+  double* sum = nullptr;
+  double* weight = nullptr;  ///< a_i or c_p
 
-  void reset(std::int64_t count) {
-    const auto n = static_cast<std::size_t>(count);
-    max.assign(n, -std::numeric_limits<T>::infinity());
-    sum.assign(n, 0.0);
-    weight.assign(n, 0.0);
-    offset.resize(n);
+  Lines() = default;
+  Lines(std::int64_t lines, Arena& arena)
+      : count(lines),
+        max(arena.take<Real>(lines)),
+        shift(arena.take<Real>(lines)),
+        offset(arena.take<Real>(lines)),
+        sum(arena.take<double>(lines)),
+        weight(arena.take<double>(lines)) {}
+
+  SoftmaxLines<Real> from(std::int64_t line) const {
+    return count == 0 ? SoftmaxLines<Real>{} : SoftmaxLines<Real>{shift + line, offset + line};
   }
-
-  /// Log-sum-exp minus `score` / τ; −∞ when the line is empty.
-  double over(std::int64_t line, double score, double inverse_temperature) const {
-    return (static_cast<double>(max[line]) - score) * inverse_temperature + std::log(sum[line]);
-  }
-
-  /// Turns weights into offsets: weight · e^{z − log-sum-exp} = e^{(s − max)/τ + offset}.
-  void finish() {
-    for (std::size_t i = 0; i < max.size(); ++i) {
-      const bool empty = sum[i] == 0;
-      offset[i] = static_cast<T>(empty ? -std::numeric_limits<double>::infinity()
-                                       : std::log(weight[i]) - std::log(sum[i]));
-      if (max[i] == -std::numeric_limits<T>::infinity()) max[i] = 0;
-    }
-  }
-
-  SoftmaxLines<T> from(std::int64_t line) const { return {max.data() + line, offset.data() + line}; }
 };
 
-double softplus(double x) {
-  return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x));
-}
+/// Memory of one batch on the device.
+template <class T>
+struct Workspace {
+  using Real = RealOf<T>;
+  Real* scores;                 ///< one tile
+  T* score_gradient;            ///< of that tile; the scores' own memory where T is Real
+  Lines<Real> rows, columns;    ///< columns: when symmetric
+  Real* positive_score;         ///< by place in batch.positive
+  double* positive_gradient;    ///< ∂L/∂z of the positives, likewise
+  double* inverse_temperature;  ///< [1]
+  Real* column_max = nullptr;   ///< [M] over all ranks, when symmetric
+};
 
-double sigmoid(double x) {
-  return 1 / (1 + std::exp(-x));
-}
-
-/// Integers in the order of the doubles (IEEE 754 bits, negative ones reflected), and back.
-std::int64_t ordered_bits(double value) {
-  const auto bits = std::bit_cast<std::int64_t>(value);
-  return bits < 0 ? bits ^ std::numeric_limits<std::int64_t>::max() : bits;
-}
-double from_ordered_bits(std::int64_t bits) {
-  return std::bit_cast<double>(bits < 0 ? bits ^ std::numeric_limits<std::int64_t>::max() : bits);
-}
+/// The lists as the device takes them, in memory of the host.
+struct PairLists {
+  std::vector<ScorePair> positive, excluded;
+  std::vector<double> weight;              ///< [positives] w_i of the query, times the direction's share
+  std::vector<std::int64_t> column_begin;  ///< positives by column, when symmetric
+  std::vector<std::int32_t> column_order;
+};
 
 void check_lists(const char* name, std::span<const std::int64_t> offsets,
                  std::span<const std::int32_t> columns, std::int64_t queries, std::int64_t candidates) {
@@ -96,45 +79,61 @@ void check_lists(const char* name, std::span<const std::int64_t> offsets,
   }
 }
 
+std::vector<ScorePair> as_pairs(std::span<const std::int64_t> offsets,
+                                std::span<const std::int32_t> columns) {
+  std::vector<ScorePair> pairs;
+  pairs.reserve(columns.size());
+  for (std::size_t i = 0; i + 1 < offsets.size(); ++i) {
+    for (std::int64_t k = offsets[i]; k < offsets[i + 1]; ++k) {
+      pairs.push_back({static_cast<std::int32_t>(i), columns[static_cast<std::size_t>(k)]});
+    }
+  }
+  return pairs;
+}
+
 template <class T>
 class InfoNce final : public Loss<T> {
  public:
-  InfoNce(Ops<T>& ops, const InfoNceOptions& options) : ops_(ops), options_(options) {
-    if (options.tile_columns < 1)
-      fail_usage("tile_columns is {}; it must be at least 1", options.tile_columns);
-  }
-  ~InfoNce() override { release(); }
-  InfoNce(const InfoNce&) = delete;
-  InfoNce& operator=(const InfoNce&) = delete;
+  using Real = RealOf<T>;
 
-  double compute(const LossBatch<T>& batch, double log_temperature, Communicator& communicator,
-                 LossGradient<T>& gradient) override;
+  InfoNce(Ops<T>& ops, ScoreOps<T>& score_ops, const InfoNceOptions& options)
+      : ops_(ops), score_ops_(score_ops), options_(options), arena_(ops) {
+    const auto or_device = [](const char* name, std::int64_t size, std::int64_t suits) {
+      if (size < 0) fail_usage("{} is {}; it must not be negative", name, size);
+      return size == 0 ? suits : size;
+    };
+    options_.tile_rows = or_device("tile_rows", options.tile_rows, score_ops.tile_rows());
+    options_.tile_columns = or_device("tile_columns", options.tile_columns, score_ops.tile_columns());
+  }
+
+  void compute(const LossBatch<T>& batch, const Real* log_temperature, TensorCommunicator& communicator,
+               const LossGradient<T>& gradient) override;
+  void take_memory(const LossSize& size, Arena& arena) const override { take_workspace(size, arena); }
 
  private:
   using Batch = LossBatch<T>;
 
   void check(const Batch& batch) const;
-  void release();
-  void reserve(const Batch& batch);
+  Workspace<T> take_workspace(const LossSize& size, Arena& arena) const;
+  void upload_lists(const Batch& batch);
   template <class Body>
   void for_tiles(const Batch& batch, Body body) const;
-  void make_scores(const Batch& batch, const Tile& tile);
-  void mask(const Batch& batch, const Tile& tile);
+  void make_scores(const Batch& batch, const ScoreTile& tile);
   void add_statistics(const Batch& batch);
-  void combine_columns(Communicator& communicator);
-  double add_terms(const Batch& batch, Lines<T>& lines, bool by_column);
-  void add_positive_gradient(const Batch& batch, const Tile& tile);
-  void add_gradients(const Batch& batch, LossGradient<T>& gradient);
+  void combine_columns(TensorCommunicator& communicator);
+  void add_terms(const Lines<Real>& lines, const std::int64_t* begin, const std::int32_t* order,
+                 double* value);
+  void add_gradients(const Batch& batch, const LossGradient<T>& gradient);
 
   Ops<T>& ops_;
+  ScoreOps<T>& score_ops_;
   InfoNceOptions options_;
-  double inverse_temperature_ = 1;
-  T* scores_ = nullptr;  ///< one tile: scores, then gradients
-  std::int64_t capacity_ = 0;
+  Arena arena_;
+  Workspace<T> work_{};
+  PairLists lists_;
+  const ScorePair *positive_ = nullptr, *excluded_ = nullptr;  ///< the lists on the device
+  const double* weight_ = nullptr;
   bool one_tile_ = false;
-  Lines<T> rows_, columns_;
-  std::vector<T> positive_score_;          ///< by place in batch.positive
-  std::vector<double> positive_gradient_;  ///< ∂L/∂z of the positives, likewise
 };
 
 template <class T>
@@ -152,81 +151,87 @@ void InfoNce<T>::check(const Batch& batch) const {
 }
 
 template <class T>
-void InfoNce<T>::release() {
-  if (scores_ != nullptr) ops_.release(scores_);
-  scores_ = nullptr;
-  capacity_ = 0;
+Workspace<T> InfoNce<T>::take_workspace(const LossSize& size, Arena& arena) const {
+  const std::int64_t tile =
+      std::min(size.queries, options_.tile_rows) * std::min(size.candidates, options_.tile_columns);
+  Workspace<T> work{};
+  work.scores = arena.take<Real>(tile);
+  if constexpr (std::is_same_v<T, Real>) {
+    work.score_gradient = work.scores;
+  } else {
+    work.score_gradient = arena.take<T>(tile);
+  }
+  work.rows = Lines<Real>(size.queries, arena);
+  if (options_.symmetric) {
+    work.columns = Lines<Real>(size.candidates, arena);
+    work.column_max = arena.take<Real>(size.candidates);
+  }
+  work.positive_score = arena.take<Real>(size.positives);
+  work.positive_gradient = arena.take<double>(size.positives);
+  work.inverse_temperature = arena.take<double>(1);
+  return work;
 }
 
+/// Weights, pairs, and where the positives of a column stand.
 template <class T>
-void InfoNce<T>::reserve(const Batch& batch) {
-  const std::int64_t rows = std::min(batch.queries, kQueryBlock);
-  const std::int64_t columns = std::min(batch.candidates, options_.tile_columns);
-  one_tile_ = rows == batch.queries && columns == batch.candidates;
-  if (rows * columns > capacity_) {
-    release();
-    scores_ = static_cast<T*>(ops_.allocate(static_cast<std::size_t>(rows * columns) * sizeof(T)));
-    capacity_ = rows * columns;
+void InfoNce<T>::upload_lists(const Batch& batch) {
+  lists_.positive = as_pairs(batch.positive_offsets, batch.positive);
+  lists_.excluded = as_pairs(batch.excluded_offsets, batch.excluded);
+  const double share = options_.symmetric ? 0.5 : 1.0;
+  lists_.weight.clear();
+  for (const ScorePair& pair : lists_.positive) {
+    const std::int64_t count = batch.positive_offsets[pair.row + 1] - batch.positive_offsets[pair.row];
+    lists_.weight.push_back(share / (static_cast<double>(batch.global_queries) * static_cast<double>(count)));
   }
-  rows_.reset(batch.queries);
-  if (options_.symmetric) columns_.reset(batch.candidates);
-  positive_score_.resize(batch.positive.size());
-  positive_gradient_.assign(batch.positive.size(), 0.0);
+  positive_ = ops_.template upload<ScorePair>(lists_.positive);
+  excluded_ = ops_.template upload<ScorePair>(lists_.excluded);
+  weight_ = ops_.template upload<double>(lists_.weight);
+  if (!options_.symmetric) return;
+  lists_.column_begin.assign(static_cast<std::size_t>(batch.candidates + 1), 0);
+  for (const std::int32_t column : batch.positive) ++lists_.column_begin[column + 1];
+  std::partial_sum(lists_.column_begin.begin(), lists_.column_begin.end(), lists_.column_begin.begin());
+  lists_.column_order.resize(batch.positive.size());
+  std::iota(lists_.column_order.begin(), lists_.column_order.end(), 0);
+  std::ranges::stable_sort(lists_.column_order, {}, [&](std::int32_t pair) { return batch.positive[pair]; });
 }
 
 template <class T>
 template <class Body>
 void InfoNce<T>::for_tiles(const Batch& batch, Body body) const {
-  for (std::int64_t row = 0; row < batch.queries; row += kQueryBlock) {
+  for (std::int64_t row = 0; row < batch.queries; row += options_.tile_rows) {
     for (std::int64_t column = 0; column < batch.candidates; column += options_.tile_columns) {
-      body(Tile{row, std::min(kQueryBlock, batch.queries - row), column,
-                std::min(options_.tile_columns, batch.candidates - column)});
+      body(ScoreTile{row, std::min(options_.tile_rows, batch.queries - row), column,
+                     std::min(options_.tile_columns, batch.candidates - column)});
     }
   }
 }
 
+/// Scores of a tile: the positives' put aside, −∞ at every pair that is no negative.
 template <class T>
-void InfoNce<T>::make_scores(const Batch& batch, const Tile& tile) {
+void InfoNce<T>::make_scores(const Batch& batch, const ScoreTile& tile) {
   const std::int64_t d = batch.dimension;
-  ops_.gemm(false, true, tile.rows, tile.columns, d, T{1}, batch.query + tile.row * d, d,
-            batch.document + tile.column * d, d, T{0}, scores_, tile.columns);
-  mask(batch, tile);
-}
-
-/// Puts the positives' scores aside, and −∞ at every pair that is no negative.
-template <class T>
-void InfoNce<T>::mask(const Batch& batch, const Tile& tile) {
-  constexpr T kNone = -std::numeric_limits<T>::infinity();
-  const std::int64_t end = tile.column + tile.columns;
-  for (std::int64_t i = 0; i < tile.rows; ++i) {
-    const std::int64_t query = tile.row + i;
-    T* row = scores_ + i * tile.columns - tile.column;
-    const auto place = [&](std::int64_t k) {
-      return batch.positive[k] >= tile.column && batch.positive[k] < end;
-    };
-    const std::int64_t first = batch.positive_offsets[query], last = batch.positive_offsets[query + 1];
-    for (std::int64_t k = first; k < last; ++k) {
-      if (place(k)) positive_score_[k] = row[batch.positive[k]];
-    }
-    for (std::int64_t k = first; k < last; ++k) {
-      if (place(k)) row[batch.positive[k]] = kNone;
-    }
-    const auto stop = batch.excluded.begin() + batch.excluded_offsets[query + 1];
-    auto at = std::lower_bound(batch.excluded.begin() + batch.excluded_offsets[query], stop, tile.column);
-    for (; at != stop && *at < end; ++at) row[*at] = kNone;
-  }
+  ops_.gemm(false, true, tile.rows, tile.columns, d, batch.query + tile.row * d, d,
+            batch.document + tile.column * d, d, 0, work_.scores, tile.columns);
+  const std::int64_t first = batch.positive_offsets[tile.row];
+  const std::int64_t positives = batch.positive_offsets[tile.row + tile.rows] - first;
+  score_ops_.read_pairs(tile, positives, positive_ + first, work_.scores, work_.positive_score + first);
+  score_ops_.mask_pairs(tile, positives, positive_ + first, work_.scores);
+  const std::int64_t first_excluded = batch.excluded_offsets[tile.row];
+  score_ops_.mask_pairs(tile, batch.excluded_offsets[tile.row + tile.rows] - first_excluded,
+                        excluded_ + first_excluded, work_.scores);
 }
 
 template <class T>
 void InfoNce<T>::add_statistics(const Batch& batch) {
-  const T scale = static_cast<T>(inverse_temperature_);
-  for_tiles(batch, [&](const Tile& tile) {
+  score_ops_.reset_lines(work_.rows.count, work_.rows.max, work_.rows.sum);
+  score_ops_.reset_lines(work_.columns.count, work_.columns.max, work_.columns.sum);
+  for_tiles(batch, [&](const ScoreTile& tile) {
     make_scores(batch, tile);
-    add_row_statistics(tile.rows, tile.columns, scores_, scale, rows_.max.data() + tile.row,
-                       rows_.sum.data() + tile.row);
+    score_ops_.add_row_statistics(tile.rows, tile.columns, work_.scores, work_.inverse_temperature,
+                                  work_.rows.max + tile.row, work_.rows.sum + tile.row);
     if (options_.symmetric) {
-      add_column_statistics(tile.rows, tile.columns, scores_, scale, columns_.max.data() + tile.column,
-                            columns_.sum.data() + tile.column);
+      score_ops_.add_column_statistics(tile.rows, tile.columns, work_.scores, work_.inverse_temperature,
+                                       work_.columns.max + tile.column, work_.columns.sum + tile.column);
     }
   });
 }
@@ -234,105 +239,93 @@ void InfoNce<T>::add_statistics(const Batch& batch) {
 /// Column statistics over the queries of all ranks. The maximum is exact, so the sum depends on ranks by
 /// rounding alone.
 template <class T>
-void InfoNce<T>::combine_columns(Communicator& communicator) {
-  std::vector<std::int64_t> bits(columns_.max.size());
-  for (std::size_t j = 0; j < bits.size(); ++j) bits[j] = ordered_bits(static_cast<double>(columns_.max[j]));
-  communicator.all_reduce_max(std::span<std::int64_t>(bits));
-  for (std::size_t j = 0; j < bits.size(); ++j) {
-    const double global = from_ordered_bits(bits[j]), local = static_cast<double>(columns_.max[j]);
-    if (local != global) columns_.sum[j] *= std::exp((local - global) * inverse_temperature_);
-    columns_.max[j] = static_cast<T>(global);
-  }
-  communicator.all_reduce_sum(std::span<double>(columns_.sum));
+void InfoNce<T>::combine_columns(TensorCommunicator& communicator) {
+  Lines<Real>& lines = work_.columns;
+  ops_.copy(lines.max, lines.count, work_.column_max);
+  communicator.all_reduce_max(work_.column_max, lines.count);
+  score_ops_.rescale_sums(lines.count, work_.inverse_temperature, lines.max, work_.column_max, lines.sum);
+  std::swap(lines.max, work_.column_max);
+  communicator.all_reduce_sum(lines.sum, lines.count);
 }
 
-/// The terms of one direction for this rank's pairs: adds to the positives' gradients and to the lines'
-/// weights, returns the sum.
+/// The terms of one direction for this rank's pairs: adds to the positives' gradients and to the value, sets
+/// the lines' weights.
 template <class T>
-double InfoNce<T>::add_terms(const Batch& batch, Lines<T>& lines, bool by_column) {
-  const double share = options_.symmetric ? 0.5 : 1.0;
-  double total = 0;
-  for (std::int64_t i = 0; i < batch.queries; ++i) {
-    const std::int64_t first = batch.positive_offsets[i], last = batch.positive_offsets[i + 1];
-    const double weight =
-        share / (static_cast<double>(batch.global_queries) * static_cast<double>(last - first));
-    for (std::int64_t k = first; k < last; ++k) {
-      const std::int64_t line = by_column ? batch.positive[k] : i;
-      const double x = lines.over(line, static_cast<double>(positive_score_[k]), inverse_temperature_);
-      const double slope = weight * sigmoid(x);
-      total += weight * softplus(x);
-      lines.weight[line] += slope;
-      positive_gradient_[k] -= slope;
-    }
-  }
-  return total;
+void InfoNce<T>::add_terms(const Lines<Real>& lines, const std::int64_t* begin, const std::int32_t* order,
+                           double* value) {
+  score_ops_.contrastive_terms({.lines = {lines.count, begin, order},
+                                .max = lines.max,
+                                .sum = lines.sum,
+                                .weight = weight_,
+                                .score = work_.positive_score,
+                                .line_weight = lines.weight,
+                                .gradient = work_.positive_gradient,
+                                .value = value},
+                               work_.inverse_temperature);
 }
 
 template <class T>
-void InfoNce<T>::add_positive_gradient(const Batch& batch, const Tile& tile) {
-  for (std::int64_t i = 0; i < tile.rows; ++i) {
-    T* row = scores_ + i * tile.columns;
-    const std::int64_t last = batch.positive_offsets[tile.row + i + 1];
-    for (std::int64_t k = batch.positive_offsets[tile.row + i]; k < last; ++k) {
-      const std::int64_t column = batch.positive[k] - tile.column;
-      if (column >= 0 && column < tile.columns) row[column] += static_cast<T>(positive_gradient_[k]);
-    }
-  }
-}
-
-template <class T>
-void InfoNce<T>::add_gradients(const Batch& batch, LossGradient<T>& gradient) {
+void InfoNce<T>::add_gradients(const Batch& batch, const LossGradient<T>& gradient) {
   const std::int64_t d = batch.dimension;
-  const T scale = static_cast<T>(inverse_temperature_);
   if (batch.queries == 0) ops_.zero(gradient.document, batch.candidates * d);
-  for_tiles(batch, [&](const Tile& tile) {
+  for_tiles(batch, [&](const ScoreTile& tile) {
     if (!one_tile_) make_scores(batch, tile);
-    softmax_gradient(tile.rows, tile.columns, scores_, scale, rows_.from(tile.row),
-                     options_.symmetric ? columns_.from(tile.column) : SoftmaxLines<T>{});
-    add_positive_gradient(batch, tile);
-    ops_.gemm(false, false, tile.rows, d, tile.columns, scale, scores_, tile.columns,
-              batch.document + tile.column * d, d, tile.column == 0 ? T{0} : T{1},
-              gradient.query + tile.row * d, d);
-    ops_.gemm(true, false, tile.columns, d, tile.rows, scale, scores_, tile.columns,
-              batch.query + tile.row * d, d, tile.row == 0 ? T{0} : T{1}, gradient.document + tile.column * d,
+    score_ops_.softmax_gradient(tile.rows, tile.columns, work_.scores, work_.inverse_temperature,
+                                work_.rows.from(tile.row), work_.columns.from(tile.column),
+                                work_.score_gradient);
+    const std::int64_t first = batch.positive_offsets[tile.row];
+    score_ops_.add_pair_gradients(tile, batch.positive_offsets[tile.row + tile.rows] - first,
+                                  positive_ + first, work_.positive_gradient + first,
+                                  work_.inverse_temperature, work_.score_gradient);
+    ops_.gemm(false, false, tile.rows, d, tile.columns, work_.score_gradient, tile.columns,
+              batch.document + tile.column * d, d, tile.column == 0 ? 0 : 1, gradient.query + tile.row * d,
               d);
+    ops_.gemm(true, false, tile.columns, d, tile.rows, work_.score_gradient, tile.columns,
+              batch.query + tile.row * d, d, tile.row == 0 ? 0 : 1, gradient.document + tile.column * d, d);
   });
 }
 
 template <class T>
-double InfoNce<T>::compute(const Batch& batch, double log_temperature, Communicator& communicator,
-                           LossGradient<T>& gradient) {
+void InfoNce<T>::compute(const Batch& batch, const Real* log_temperature, TensorCommunicator& communicator,
+                         const LossGradient<T>& gradient) {
   check(batch);
-  reserve(batch);
-  inverse_temperature_ = std::exp(-log_temperature);
+  const auto positives = static_cast<std::int64_t>(batch.positive.size());
+  arena_.reset();
+  work_ = take_workspace({batch.queries, batch.candidates, positives}, arena_);
+  one_tile_ = batch.queries <= options_.tile_rows && batch.candidates <= options_.tile_columns;
+  upload_lists(batch);
+  score_ops_.invert_temperature(log_temperature, work_.inverse_temperature);
+  ops_.zero(work_.positive_gradient, positives);
+  ops_.zero(gradient.value, 1);
   add_statistics(batch);
-  double value = add_terms(batch, rows_, false);
+  add_terms(work_.rows, ops_.template upload<std::int64_t>(batch.positive_offsets), nullptr, gradient.value);
   if (options_.symmetric) {
     combine_columns(communicator);
-    value += add_terms(batch, columns_, true);
-    communicator.all_reduce_sum(std::span<double>(columns_.weight));
-    columns_.finish();
+    add_terms(work_.columns, ops_.template upload<std::int64_t>(lists_.column_begin),
+              ops_.template upload<std::int32_t>(lists_.column_order), gradient.value);
+    communicator.all_reduce_sum(work_.columns.weight, work_.columns.count);
   }
-  communicator.all_reduce_sum(std::span<double>(&value, 1));
-  rows_.finish();
+  communicator.all_reduce_sum(gradient.value, 1);
+  for (const Lines<Real>& lines : {work_.rows, work_.columns}) {
+    score_ops_.softmax_lines(lines.count, work_.inverse_temperature, lines.max, lines.sum, lines.weight,
+                             lines.shift, lines.offset);
+  }
   add_gradients(batch, gradient);
-  double product = 0;
-#pragma omp simd reduction(+ : product)
-  for (std::int64_t i = 0; i < batch.queries * batch.dimension; ++i) {
-    product += static_cast<double>(batch.query[i]) * static_cast<double>(gradient.query[i]);
-  }
-  gradient.log_temperature = -product;
-  return value;
+  score_ops_.dot(batch.queries * batch.dimension, batch.query, gradient.query, -1, gradient.log_temperature);
 }
 
 }  // namespace
 
 template <class T>
-std::unique_ptr<Loss<T>> make_infonce(Ops<T>& ops, const InfoNceOptions& options) {
-  return std::make_unique<InfoNce<T>>(ops, options);
+std::unique_ptr<Loss<T>> make_infonce(Ops<T>& ops, ScoreOps<T>& score_ops, const InfoNceOptions& options) {
+  return std::make_unique<InfoNce<T>>(ops, score_ops, options);
 }
 
-template std::unique_ptr<Loss<float>> make_infonce<float>(Ops<float>&, const InfoNceOptions&);
-template std::unique_ptr<Loss<double>> make_infonce<double>(Ops<double>&, const InfoNceOptions&);
+#define TOLLER_INSTANTIATE(T) \
+  template std::unique_ptr<Loss<T>> make_infonce<T>(Ops<T>&, ScoreOps<T>&, const InfoNceOptions&);
+TOLLER_INSTANTIATE(BFloat16)
+TOLLER_INSTANTIATE(float)
+TOLLER_INSTANTIATE(double)
+#undef TOLLER_INSTANTIATE
 
 }  // namespace toller

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "device/arena.h"
@@ -12,11 +13,6 @@
 #include "model/parameters.h"
 
 namespace toller {
-
-struct EncoderInput {
-  PackedSequences sequences;
-  const std::int32_t* tokens = nullptr;  ///< [sequences.tokens]
-};
 
 /// Which masks a pass draws. Inactive: evaluation.
 struct DropoutState {
@@ -28,41 +24,61 @@ struct DropoutState {
 /// What the forward pass leaves for the backward pass. Memory belongs to the arena it was made with.
 template <class T>
 struct Activations {
+  using Real = RealOf<T>;
   struct Layer {
-    T *qkv, *logsumexp, *attention;                                       ///< [n, 3h], [n, heads], [n, h]
-    T *attention_sum, *attention_mean, *attention_rstd, *attention_norm;  ///< [n, h], [n], [n], [n, h]
-    T *inner_pre, *inner;                                ///< [n, i] before and after the GELU
-    T *output_sum, *output_mean, *output_rstd, *output;  ///< [n, h], [n], [n], [n, h]
+    T* qkv;                                         ///< [n, 3h]
+    Real* logsumexp;                                ///< [n, heads]
+    T *attention, *attention_sum, *attention_norm;  ///< [n, h]
+    Real *attention_mean, *attention_rstd;          ///< [n]
+    T *inner_pre, *inner;                           ///< [n, i] before and after the GELU
+    T *output_sum, *output;                         ///< [n, h]
+    Real *output_mean, *output_rstd;                ///< [n]
   };
-  T *embedding_sum, *embedding_mean, *embedding_rstd, *embedding_norm;
+  T *embedding_sum, *embedding_norm;
+  Real *embedding_mean, *embedding_rstd;
   std::vector<Layer> layers;
-  T* norm;       ///< [count] lengths before normalisation
-  T* embedding;  ///< [count, h] the result: the caller's memory
+  Real* norm;       ///< [count] lengths before normalisation
+  Real* embedding;  ///< [count, h] the result: the caller's memory
 };
 
 template <class T>
 class Encoder {
  public:
+  using Real = RealOf<T>;
+
   Encoder(const EncoderConfig& config, const ParameterTable& table, Ops<T>& ops);
 
   std::int64_t dimension() const { return config_.hidden_size; }
 
   /// Embeddings [count, h] of the sequences; keeps what `backward` needs in `arena`; `embeddings`
   /// must stay as it is until then.
-  void forward(const T* parameters, const EncoderInput& input, const DropoutState& dropout, Arena<T>& arena,
-               Activations<T>& kept, T* embeddings) const;
+  void forward(const T* parameters, const PackedSequences& sequences, const DropoutState& dropout,
+               Arena& arena, Activations<T>& kept, Real* embeddings) const;
 
   /// The same embeddings, bit by bit, keeping nothing: memory of two layers.
-  void encode(const T* parameters, const EncoderInput& input, const DropoutState& dropout, Arena<T>& arena,
-              T* embeddings) const;
+  void encode(const T* parameters, const PackedSequences& sequences, const DropoutState& dropout,
+              Arena& arena, Real* embeddings) const;
+
+  /// Told that the gradients from element `begin` of the flat buffer on are final.
+  using GradientsReady = std::function<void(std::int64_t begin)>;
 
   /// Adds the gradients of all parameters to `gradients` (flat, as the parameters), given d_embeddings
-  /// [count, h].
-  void backward(const T* parameters, const EncoderInput& input, const DropoutState& dropout, Arena<T>& arena,
-                const Activations<T>& kept, const T* d_embeddings, T* gradients) const;
+  /// [count, h]. `ready`, if given, is called after every layer.
+  void backward(const T* parameters, const PackedSequences& sequences, const DropoutState& dropout,
+                Arena& arena, const Activations<T>& kept, const Real* d_embeddings, Real* gradients,
+                const GradientsReady& ready = {}) const;
+
+  /// First element of a layer's parameters in the flat buffer.
+  std::int64_t layer_begin(std::int64_t layer) const { return offsets_[layer].qkv; }
+
+  /// Takes from `arena` what forward() and encode() (`keep` or not) or backward() take; with an arena that
+  /// counts, their need of memory.
+  void take_forward(const PackedSequences& sequences, bool keep, Arena& arena) const;
+  void take_backward(const PackedSequences& sequences, Arena& arena) const;
 
   /// Floating-point operations of the matrix products of one forward pass over the sequences (attention
   /// included); a forward and backward pass takes three times as many.
+  /// `sequences` is in host memory.
   double forward_flops(const PackedSequences& sequences) const;
 
  private:
@@ -72,25 +88,28 @@ class Encoder {
     std::int64_t inner, inner_bias, output, output_bias, output_gain, output_norm_bias;
   };
 
-  /// Gradients on the way back through a layer: [n, h], [n, i], [n, h], [n, 3h].
+  /// Gradients on the way back: of a layer's output [n, h], before its residual [n, h], [n, i], [n, h],
+  /// [n, 3h], and of the pooled states before normalisation [count, h].
   struct Scratch {
-    T *dbranch, *dinner, *dattention, *dqkv;
+    T *dx, *dbranch, *dinner, *dattention, *dqkv;
+    Real* dpooled;
   };
 
-  Activations<T> take_activations(const PackedSequences& sequences, std::int64_t layers,
-                                  Arena<T>& arena) const;
-  void run(const T* parameters, const EncoderInput& input, const DropoutState& dropout,
+  Activations<T> take_activations(const PackedSequences& sequences, std::int64_t layers, Arena& arena) const;
+  void run(const T* parameters, const PackedSequences& sequences, const DropoutState& dropout,
            Activations<T>& kept) const;
-  void layer_forward(const T* parameters, const EncoderInput& input, const DropoutState& dropout,
+  void layer_forward(const T* parameters, const PackedSequences& sequences, const DropoutState& dropout,
                      std::int64_t layer, const T* x, typename Activations<T>::Layer& kept) const;
-  void pool_forward(const EncoderInput& input, const T* states, Activations<T>& kept) const;
-  /// dstates [n, h] from d_embeddings.
-  void pool_backward(const EncoderInput& input, const Activations<T>& kept, const T* d_embeddings,
-                     Arena<T>& arena, T* dstates) const;
-  /// dx [n, h]: in, gradient of the layer's output; out, of its input x.
-  void layer_backward(const T* parameters, const EncoderInput& input, const DropoutState& dropout,
+  void pool_forward(const PackedSequences& sequences, const T* states, Activations<T>& kept) const;
+  std::int64_t kept_layers() const;
+  Scratch take_scratch(const PackedSequences& sequences, Arena& arena) const;
+  /// scratch.dx [n, h] from d_embeddings.
+  void pool_backward(const PackedSequences& sequences, const Activations<T>& kept, const Real* d_embeddings,
+                     const Scratch& scratch) const;
+  /// scratch.dx [n, h]: in, gradient of the layer's output; out, of its input x.
+  void layer_backward(const T* parameters, const PackedSequences& sequences, const DropoutState& dropout,
                       std::int64_t layer, const T* x, const typename Activations<T>::Layer& kept,
-                      const Scratch& scratch, T* dx, T* gradients) const;
+                      const Scratch& scratch, Real* gradients) const;
   Dropout site(const DropoutState& state, double rate, std::uint32_t number) const;
 
   EncoderConfig config_;

@@ -27,7 +27,7 @@ void check_options(const AdamWOptions& options) {
 }
 
 /// Elements of the flat buffer; every one of them lies in one slice.
-std::size_t total_size(std::span<const DecaySlice> slices) {
+std::int64_t total_size(std::span<const DecaySlice> slices) {
   std::int64_t end = 0;
   for (const DecaySlice& slice : slices) {
     if (slice.offset != end || slice.size < 0) {
@@ -36,7 +36,7 @@ std::size_t total_size(std::span<const DecaySlice> slices) {
     }
     end += slice.size;
   }
-  return static_cast<std::size_t>(end);
+  return end;
 }
 
 }  // namespace
@@ -45,35 +45,33 @@ template <class T>
 AdamW<T>::AdamW(Ops<T>& ops, std::vector<DecaySlice> slices, const AdamWOptions& options)
     : ops_(ops), slices_(std::move(slices)), options_(options) {
   check_options(options_);
-  m_.assign(total_size(slices_), T{0});
-  v_.assign(m_.size(), T{0});
+  const std::int64_t size = total_size(slices_);
+  m_ = DeviceBuffer<Real>(ops_, size);
+  v_ = DeviceBuffer<Real>(ops_, size);
+  squared_norm_ = DeviceBuffer<double>(ops_, 1);
+  ops_.zero(m_.data(), size);
+  ops_.zero(v_.data(), size);
 }
 
 template <class T>
-double AdamW<T>::update(std::int64_t step, double learning_rate, const T* gradient, T* parameters) {
+void AdamW<T>::update(std::int64_t step, double learning_rate, const Real* gradient, Real* parameters,
+                      T* copy) {
   if (step < 1) fail("adamw: step {}; steps count from 1", step);
   if (!(learning_rate >= 0 && std::isfinite(learning_rate))) {
     fail_usage("learning_rate is {}; it must be finite and not negative", learning_rate);
   }
-  const double norm = std::sqrt(ops_.squared_norm(gradient, static_cast<std::int64_t>(m_.size())));
-  if (!std::isfinite(norm)) fail("the gradient of step {} is not finite (its norm is {})", step, norm);
-  const bool clip = options_.clip_norm > 0 && norm > options_.clip_norm;
-
-  AdamWStep amounts;
-  amounts.learning_rate = learning_rate;
-  amounts.beta1 = options_.beta1;
-  amounts.beta2 = options_.beta2;
-  amounts.epsilon = options_.epsilon;
-  amounts.gradient_scale = clip ? options_.clip_norm / norm : 1;
-  amounts.step = step;
-  for (const DecaySlice& slice : slices_) {
-    amounts.weight_decay = slice.decay ? options_.weight_decay : 0;
-    ops_.adamw(slice.size, gradient + slice.offset, amounts, parameters + slice.offset,
-               m_.data() + slice.offset, v_.data() + slice.offset);
-  }
-  return norm;
+  ops_.squared_norm(gradient, m_.size(), squared_norm_.data());
+  const AdamWStep amounts{.learning_rate = learning_rate,
+                          .beta1 = options_.beta1,
+                          .beta2 = options_.beta2,
+                          .epsilon = options_.epsilon,
+                          .weight_decay = options_.weight_decay,
+                          .step = step};
+  ops_.adamw(slices_, gradient, amounts, {squared_norm_.data(), options_.clip_norm}, parameters, m_.data(),
+             v_.data(), copy);
 }
 
+template class AdamW<BFloat16>;
 template class AdamW<float>;
 template class AdamW<double>;
 

@@ -2,19 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "device/ops.h"
 
 namespace toller {
-
-/// A run of elements of the flat buffer that takes or does not take weight decay.
-struct DecaySlice {
-  std::int64_t offset = 0;
-  std::int64_t size = 0;
-  bool decay = false;
-};
 
 struct AdamWOptions {
   double beta1 = 0.9;
@@ -27,23 +19,29 @@ struct AdamWOptions {
 template <class T>
 class AdamW {
  public:
+  using Real = RealOf<T>;
+
   /// `slices` lie one behind the other from element 0. Throws UsageError that names an option out of its
   /// range.
   AdamW(Ops<T>& ops, std::vector<DecaySlice> slices, const AdamWOptions& options);
 
-  /// One update. `gradient` is that of the whole global batch, the same on every rank. `step` counts from 1.
-  /// Returns the global gradient norm before clipping; throws Error when it is not finite (nothing is updated
-  /// then).
-  double update(std::int64_t step, double learning_rate, const T* gradient, T* parameters);
+  /// Queues one update. `gradient` is that of the whole global batch, the same on every rank. `step` counts
+  /// from 1. `copy` gets the new parameters as T; null where T is Real. Nothing is updated where the norm of
+  /// the gradient is not finite.
+  void update(std::int64_t step, double learning_rate, const Real* gradient, Real* parameters, T* copy);
 
-  std::span<T> m() { return m_; }
-  std::span<T> v() { return v_; }
+  /// Square of the global gradient norm of the last update, before clipping [1]; memory of the device.
+  const double* squared_norm() const { return squared_norm_.data(); }
+
+  DeviceBuffer<Real>& m() { return m_; }
+  DeviceBuffer<Real>& v() { return v_; }
 
  private:
   Ops<T>& ops_;
   std::vector<DecaySlice> slices_;
   AdamWOptions options_;
-  std::vector<T> m_, v_;
+  DeviceBuffer<Real> m_, v_;
+  DeviceBuffer<double> squared_norm_;
 };
 
 }  // namespace toller

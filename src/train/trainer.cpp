@@ -6,6 +6,7 @@
 #include <array>
 #include <chrono>
 #include <cmath>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <type_traits>
@@ -18,6 +19,7 @@
 #include "optim/adamw.h"
 #include "optim/schedule.h"
 #include "text/tokenizer.h"
+#include "train/gradient_sums.h"
 #include "train/progress.h"
 #include "train/run_folder.h"
 #include "train/stop_signal.h"
@@ -29,11 +31,20 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-/// A message of a few MiB keeps an all-reduce at full speed and its buffers small.
+/// A message of a few MiB keeps an all-reduce at full speed.
 constexpr std::int64_t kBucketElements = 1 << 20;
 
 /// A learned temperature stays in here, as CLIP's is kept from running away.
 constexpr double kLeastTemperature = 0.001, kGreatestTemperature = 100;
+
+/// Batches whose need of memory is found out before a run.
+constexpr std::int64_t kPlannedBatches = 256;
+/// For what kernels and libraries take while they run.
+constexpr std::int64_t kKernelMemory = std::int64_t{256} << 20;
+
+double gibibytes(std::int64_t bytes) {
+  return static_cast<double>(bytes) / (1 << 30);
+}
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -62,29 +73,37 @@ struct Start {
 template <class T>
 class Trainer {
  public:
+  using Real = RealOf<T>;
+
   /// `model`: the checkpoint to go on from (`resumes`) or to take the parameters of; null: random ones.
   Trainer(const TrainingOptions& options, const TokenStore& store, const CheckpointReader* model,
-          bool resumes, Communicator& communicator)
+          bool resumes, Communicator& communicator, Backend<T> backend)
       : options_(options),
         store_(store),
         communicator_(communicator),
         start_(find_start(model, resumes)),
         table_(start_.encoder),
-        ops_(make_cpu_ops<T>()),
-        loss_(make_infonce<T>(*ops_, {.symmetric = options.symmetric})),
+        backend_(std::move(backend)),
+        ops_(*backend_.ops),
+        loss_(make_infonce<T>(ops_, *backend_.score_ops, {.symmetric = options.symmetric})),
         plan_(store, store.split(options.split),
               {options.seed, options.global_batch, options.positives, options.hard_negatives}),
-        step_(
-            start_.encoder, table_, *ops_, *loss_, communicator, store,
-            {.max_length = longest_text(), .micro_batch = options.micro_batch, .dropout_seed = options.seed}),
-        adamw_(*ops_, decay_slices(table_),
+        step_(start_.encoder, table_, ops_, *loss_, *backend_.communicator, store,
+              {.max_length = longest_text(),
+               .micro_batch = options.micro_batch,
+               .dropout_seed = options.seed,
+               .learn_temperature = options.learn_temperature}),
+        sums_(start_.encoder, table_, *backend_.communicator, kBucketElements),
+        adamw_(ops_, decay_slices(table_),
                {options.adam_beta1, options.adam_beta2, options.adam_epsilon, options.weight_decay,
                 options.clip}),
-        parameters_(static_cast<std::size_t>(table_.size())),
-        gradients_(static_cast<std::size_t>(table_.size())),
+        parameters_(ops_, table_.size()),
+        gradients_(ops_, table_.size()),
+        losses_(ops_, options.accumulate),
         log_temperature_(table_.at("loss.log_temperature").offset) {
     total_steps_ = options.steps > 0 ? options.steps : steps_in_epochs();
     fill_parameters(model, resumes);
+    if (backend_.has_own_memory) reserve_memory();
     schedule_ = {.peak = options.lr,
                  .decay = decay_from_name(options.schedule),
                  .warmup_steps = warmup_steps(),
@@ -105,13 +124,31 @@ class Trainer {
   void check_fits(const CheckpointReader& model) const;
   void fill_parameters(const CheckpointReader* model, bool resumes);
 
-  /// One optimiser step; adds the tokens of all ranks to tokens_ and returns the loss and whether to stop.
+  /// The largest need of the first batches of the run.
+  StepMemory memory_needed(std::int64_t micro_batch);
+  /// Takes the memory of the steps before the first one; Error with the numbers when the device has less.
+  void reserve_memory();
+  std::string micro_batch_advice(std::int64_t available);
+
+  /// A step that was queued and whose results the host has not read.
+  struct PendingStep {
+    std::int64_t step = 0;
+    double learning_rate = 0;
+    std::vector<std::int64_t> losses;  ///< tickets, a batch each
+    std::int64_t squared_norm = 0, log_temperature = 0;
+    double tokens = 0;  ///< of all ranks
+    bool stop = false;  ///< a rank was told to stop
+  };
   struct StepOutcome {
-    double loss = 0, gradient_norm = 0, learning_rate = 0;
+    double loss = 0, gradient_norm = 0, learning_rate = 0, temperature = 0;
     bool stop = false;
   };
-  StepOutcome train_step(std::int64_t step, const StopSignal& signal);
-  void all_reduce_gradients();
+  PendingStep queue_step(std::int64_t step, const StopSignal& signal);
+  void queue_update(PendingStep& pending);
+  /// Waits for a step's results, checks them and adds them to the totals.
+  StepOutcome finish_step(const PendingStep& pending);
+  const T* step_parameters() const;
+  std::vector<Real> read(const DeviceBuffer<Real>& buffer) const;
 
   void write_checkpoint_file(RunFolder* folder, std::int64_t step);
   void evaluate(RunFolder* folder, Progress& progress, std::int64_t step);
@@ -124,18 +161,23 @@ class Trainer {
   Communicator& communicator_;
   Start start_;
   ParameterTable table_;
-  std::unique_ptr<Ops<T>> ops_;
+  Backend<T> backend_;
+  Ops<T>& ops_;
   std::unique_ptr<Loss<T>> loss_;
   BatchPlan plan_;
   TrainingStep<T> step_;
+  GradientSums<T> sums_;
   AdamW<T> adamw_;
-  std::vector<T> parameters_, gradients_;
+  DeviceBuffer<Real> parameters_, gradients_;
+  DeviceBuffer<T> copy_;         ///< of the parameters, where T is not Real
+  DeviceBuffer<double> losses_;  ///< of a step's batches
   std::int64_t log_temperature_;
   std::int64_t total_steps_ = 0;
   Schedule schedule_;
 
-  double tokens_ = 0;        ///< encoded since the start, all ranks
-  double step_seconds_ = 0;  ///< time in steps: without checkpoints and evaluation
+  Clock::time_point step_end_;  ///< when the results of the last step were there, or the first began
+  double tokens_ = 0;           ///< encoded since the start, all ranks
+  double step_seconds_ = 0;     ///< time in steps: without checkpoints and evaluation
   double interval_loss_ = 0, interval_tokens_ = 0, interval_seconds_ = 0;
   std::int64_t interval_steps_ = 0;
   double last_loss_ = 0;
@@ -190,61 +232,145 @@ Start Trainer<T>::find_start(const CheckpointReader* model, bool resumes) const 
 
 template <class T>
 void Trainer<T>::fill_parameters(const CheckpointReader* model, bool resumes) {
+  std::vector<Real> values(static_cast<std::size_t>(table_.size()));
   if (model == nullptr) {
-    initialize_parameters(start_.encoder, table_, options_.seed, parameters_.data());
+    initialize_parameters(start_.encoder, table_, options_.seed, values.data());
   } else {
-    model->read_parameters(std::span<T>(parameters_));
+    model->read_parameters(std::span<Real>(values));
   }
   if (resumes) {
-    model->read_moments(adamw_.m(), adamw_.v());
+    std::vector<Real> m(values.size()), v(values.size());
+    model->read_moments(std::span<Real>(m), std::span<Real>(v));
+    adamw_.m().write(m);
+    adamw_.v().write(v);
   } else {
-    parameters_[log_temperature_] = static_cast<T>(std::log(options_.temperature));
+    values[log_temperature_] = static_cast<Real>(std::log(options_.temperature));
+  }
+  parameters_.write(values);
+  if constexpr (!std::is_same_v<T, Real>) {
+    copy_ = DeviceBuffer<T>(ops_, table_.size());
+    ops_.convert(table_.size(), parameters_.data(), copy_.data());
   }
 }
 
 template <class T>
-void Trainer<T>::all_reduce_gradients() {
-  for (std::int64_t begin = 0; begin < table_.size(); begin += kBucketElements) {
-    const std::int64_t size = std::min(kBucketElements, table_.size() - begin);
-    communicator_.all_reduce_sum(std::span<T>(gradients_.data() + begin, static_cast<std::size_t>(size)));
+StepMemory Trainer<T>::memory_needed(std::int64_t micro_batch) {
+  StepMemory most;
+  const std::int64_t first = start_.step * options_.accumulate, last = total_steps_ * options_.accumulate;
+  for (std::int64_t index = first; index < std::min(last, first + kPlannedBatches); ++index) {
+    most.cover(step_.memory_needed(plan_, plan_.batch(index), micro_batch));
+  }
+  return most;
+}
+
+template <class T>
+std::string Trainer<T>::micro_batch_advice(std::int64_t available) {
+  const std::int64_t share = (options_.global_batch + communicator_.size() - 1) / communicator_.size();
+  for (std::int64_t micro_batch = share / 2; micro_batch >= 1; micro_batch /= 2) {
+    const std::int64_t needed = memory_needed(micro_batch).total();
+    if (needed + kKernelMemory <= available) {
+      return fmt::format("--micro-batch {} needs {:.2f} GiB and gives the same result", micro_batch,
+                         gibibytes(needed + kKernelMemory));
+    }
+  }
+  return "no --micro-batch helps; use more ranks, a smaller --global-batch or a smaller model";
+}
+
+template <class T>
+void Trainer<T>::reserve_memory() {
+  StepMemory memory = memory_needed(options_.micro_batch);
+  const std::int64_t available = ops_.free_bytes();
+  if (memory.total() + kKernelMemory > available) {
+    fail(
+        "a step needs {:.2f} GiB on {} ({:.2f} activations, {:.2f} backward pass, {:.2f} embeddings, {:.2f} "
+        "loss, {:.2f} kernels), {:.2f} GiB are free beside {} parameters with gradients and moments; {}",
+        gibibytes(memory.total() + kKernelMemory), backend_.name, gibibytes(memory.activations),
+        gibibytes(memory.scratch), gibibytes(memory.embeddings), gibibytes(memory.loss),
+        gibibytes(kKernelMemory), gibibytes(available), table_.size(), micro_batch_advice(available));
+  }
+  // Later batches may be a little larger; where there is room, they need no new allocation.
+  for (std::int64_t* part : {&memory.embeddings, &memory.activations, &memory.scratch}) {
+    *part += std::min(*part / 16, (available - kKernelMemory - memory.total()) / 4);
+  }
+  step_.reserve(memory);
+}
+
+template <class T>
+const T* Trainer<T>::step_parameters() const {
+  if constexpr (std::is_same_v<T, Real>) {
+    return parameters_.data();
+  } else {
+    return copy_.data();
   }
 }
 
 template <class T>
-typename Trainer<T>::StepOutcome Trainer<T>::train_step(std::int64_t step, const StopSignal& signal) {
-  const auto begin = Clock::now();
-  StepOutcome outcome;
-  std::array<double, 3> sums{};  // gradient of log τ, tokens, ranks that were told to stop
-  ops_->zero(gradients_.data(), table_.size());
+std::vector<RealOf<T>> Trainer<T>::read(const DeviceBuffer<Real>& buffer) const {
+  std::vector<Real> values(static_cast<std::size_t>(buffer.size()));
+  buffer.read(values);
+  return values;
+}
+
+template <class T>
+typename Trainer<T>::PendingStep Trainer<T>::queue_step(std::int64_t step, const StopSignal& signal) {
+  PendingStep pending{.step = step, .learning_rate = schedule_.at(step)};
+  std::array<double, 2> sums{};  // tokens, ranks that were told to stop
+  ops_.zero(gradients_.data(), table_.size());
   for (std::int64_t a = 0; a < options_.accumulate; ++a) {
     const std::int64_t index = (step - 1) * options_.accumulate + a;
-    const StepResult result = step_.run(plan_, plan_.batch(index), index, parameters_.data(),
-                                        static_cast<double>(parameters_[log_temperature_]),
-                                        1.0 / static_cast<double>(options_.accumulate), gradients_.data());
-    outcome.loss += result.loss / static_cast<double>(options_.accumulate);
-    sums[0] += result.log_temperature_gradient;
-    sums[1] += static_cast<double>(result.tokens);
+    double* loss = losses_.data() + a;
+    const StepWork work = step_.run(plan_, plan_.batch(index), index,
+                                    {step_parameters(), parameters_.data() + log_temperature_},
+                                    1.0 / static_cast<double>(options_.accumulate), {gradients_.data(), loss},
+                                    a + 1 == options_.accumulate ? &sums_ : nullptr);
+    pending.losses.push_back(ops_.start_read(loss, sizeof(double)));
+    sums[0] += static_cast<double>(work.tokens);
   }
+  queue_update(pending);
+  sums[1] = signal.received() != 0 ? 1 : 0;
+  communicator_.all_reduce_sum(std::span<double>(sums));
+  pending.tokens = sums[0];
+  pending.stop = sums[1] > 0;
+  return pending;
+}
+
+template <class T>
+void Trainer<T>::queue_update(PendingStep& pending) {
+  adamw_.update(pending.step, pending.learning_rate, gradients_.data(), parameters_.data(), copy_.data());
+  if (options_.learn_temperature) {
+    ops_.clamp_scalar(parameters_.data() + log_temperature_, std::log(kLeastTemperature),
+                      std::log(kGreatestTemperature));
+  }
+  pending.squared_norm = ops_.start_read(adamw_.squared_norm(), sizeof(double));
+  pending.log_temperature = ops_.start_read(parameters_.data() + log_temperature_, sizeof(Real));
+}
+
+template <class T>
+typename Trainer<T>::StepOutcome Trainer<T>::finish_step(const PendingStep& pending) {
+  StepOutcome outcome{.learning_rate = pending.learning_rate, .stop = pending.stop};
+  double loss = 0, squared_norm = 0;
+  for (const std::int64_t ticket : pending.losses) {
+    ops_.finish_read(ticket, &loss);
+    outcome.loss += loss / static_cast<double>(options_.accumulate);
+  }
+  ops_.finish_read(pending.squared_norm, &squared_norm);
+  Real log_temperature = 0;
+  ops_.finish_read(pending.log_temperature, &log_temperature);
+  outcome.gradient_norm = std::sqrt(squared_norm);
+  outcome.temperature = std::exp(static_cast<double>(log_temperature));
   if (!std::isfinite(outcome.loss)) {
-    fail("step {}: the loss is {}; a lower --lr or --clip may help. The last checkpoint is {}", step,
+    fail("step {}: the loss is {}; a lower --lr or --clip may help. The last checkpoint is {}", pending.step,
          outcome.loss, last_checkpoint_.empty() ? "none" : last_checkpoint_.string());
   }
-  all_reduce_gradients();
-  sums[2] = signal.received() != 0 ? 1 : 0;
-  communicator_.all_reduce_sum(std::span<double>(sums));
-  gradients_[log_temperature_] = options_.learn_temperature ? static_cast<T>(sums[0]) : T{0};
-  outcome.learning_rate = schedule_.at(step);
-  outcome.gradient_norm = adamw_.update(step, outcome.learning_rate, gradients_.data(), parameters_.data());
-  parameters_[log_temperature_] =
-      std::clamp(parameters_[log_temperature_], static_cast<T>(std::log(kLeastTemperature)),
-                 static_cast<T>(std::log(kGreatestTemperature)));
-  outcome.stop = sums[2] > 0;
-
-  const double seconds = seconds_since(begin);
-  tokens_ += sums[1];
+  if (!std::isfinite(outcome.gradient_norm)) {
+    fail("the gradient of step {} is not finite (its norm is {})", pending.step, outcome.gradient_norm);
+  }
+  const double seconds = seconds_since(step_end_);
+  step_end_ = Clock::now();
+  tokens_ += pending.tokens;
   step_seconds_ += seconds;
   interval_loss_ += outcome.loss;
-  interval_tokens_ += sums[1];
+  interval_tokens_ += pending.tokens;
   interval_seconds_ += seconds;
   ++interval_steps_;
   return outcome;
@@ -275,7 +401,7 @@ void Trainer<T>::log_interval(RunFolder* folder, Progress& progress, std::int64_
                             {"loss", last_loss_},
                             {"lr", outcome.learning_rate},
                             {"gradient_norm", outcome.gradient_norm},
-                            {"temperature", std::exp(static_cast<double>(parameters_[log_temperature_]))},
+                            {"temperature", outcome.temperature},
                             {"tokens_per_second", rate},
                             {"seconds", step_seconds_}});
   }
@@ -296,16 +422,15 @@ void Trainer<T>::write_checkpoint_file(RunFolder* folder, std::int64_t step) {
                       .origin = start_.origin,
                       .step = step,
                       .tokenizer = store_.tokenizer};
-  write_checkpoint<T>(last_checkpoint_, meta, table_, std::span<const T>(parameters_), adamw_.m(),
-                      adamw_.v());
+  const std::vector<Real> parameters = read(parameters_), m = read(adamw_.m()), v = read(adamw_.v());
+  write_checkpoint<Real>(last_checkpoint_, meta, table_, parameters, m, v);
   publish_last(folder->path(), last_checkpoint_);
   if (options_.keep > 0) remove_old_checkpoints(folder->path(), options_.keep);
 }
 
 template <class T>
 void Trainer<T>::evaluate(RunFolder* folder, Progress& progress, std::int64_t step) {
-  const std::vector<float> parameters(parameters_.begin(), parameters_.end());
-  Embedder embedder(start_.encoder, table_, parameters);
+  Embedder embedder(start_.encoder, table_, ops_, step_parameters());
   const Evaluation evaluation =
       evaluate_model(embedder, store_, store_.split(options_.eval_split),
                      {.auc = false, .most_queries = options_.eval_queries}, communicator_);
@@ -323,10 +448,10 @@ void Trainer<T>::announce(Progress& progress) const {
   progress.say(
       fmt::format("{} parameters ({} layers, hidden size {}, {} heads), {} queries, {} documents, global "
                   "batch {} over {} rank{}, "
-                  "{} steps of {:.2f} epochs",
+                  "{} steps of {:.2f} epochs, on {}",
                   table_.size(), start_.encoder.layers, start_.encoder.hidden_size, start_.encoder.heads,
                   plan_.queries(), store_.documents.rows(), options_.global_batch, communicator_.size(),
-                  communicator_.size() == 1 ? "" : "s", total_steps_, epoch_at(total_steps_)));
+                  communicator_.size() == 1 ? "" : "s", total_steps_, epoch_at(total_steps_), backend_.name));
   if (start_.step > 0) progress.say(fmt::format("goes on after step {}", start_.step));
 }
 
@@ -342,17 +467,28 @@ TrainingSummary Trainer<T>::run(RunFolder* folder, Progress& progress) {
     last_checkpoint_ = checkpoint_path(options_.out, step);
   }
   bool stop = false;
+  step_end_ = Clock::now();
+  std::deque<PendingStep> pending;
+  // The device has the next step queued while the host looks at the results of the last one.
+  const auto finish_oldest = [&] {
+    const StepOutcome outcome = finish_step(pending.front());
+    const std::int64_t at = pending.front().step;
+    const bool last = at == total_steps_ || pending.front().stop;
+    pending.pop_front();
+    progress.step(progress_state(at, outcome, outcome.loss));
+    if (at % options_.log_every == 0 || last) log_interval(folder, progress, at, outcome);
+  };
   while (step < total_steps_ && !stop) {
-    const StepOutcome outcome = train_step(++step, signal);
-    stop = outcome.stop;
-    progress.step(progress_state(step, outcome, outcome.loss));
-    if (step % options_.log_every == 0 || step == total_steps_ || stop)
-      log_interval(folder, progress, step, outcome);
-    if (options_.eval_every > 0 && step % options_.eval_every == 0 && !stop) evaluate(folder, progress, step);
-    if (step == total_steps_ || stop ||
-        (options_.checkpoint_every > 0 && step % options_.checkpoint_every == 0)) {
-      write_checkpoint_file(folder, step);
-    }
+    pending.push_back(queue_step(++step, signal));
+    stop = pending.back().stop;
+    const bool evaluates = options_.eval_every > 0 && step % options_.eval_every == 0 && !stop;
+    const bool writes = step == total_steps_ || stop ||
+                        (options_.checkpoint_every > 0 && step % options_.checkpoint_every == 0);
+    const std::size_t left = evaluates || writes ? 0 : backend_.steps_ahead;
+    while (pending.size() > left) finish_oldest();
+    if (evaluates) evaluate(folder, progress, step);
+    if (writes) write_checkpoint_file(folder, step);
+    if (evaluates || writes) step_end_ = Clock::now();
   }
   std::array<std::int64_t, 1> peak{peak_memory_bytes()};
   communicator_.all_reduce_max(peak);
@@ -375,7 +511,7 @@ void check_batch(const TrainingOptions& options, const Communicator& communicato
 }
 
 TrainingSummary run_training(const TrainingOptions& options, const CheckpointReader* resume,
-                             Communicator& communicator) {
+                             GpuBackends& gpus, Communicator& communicator) {
   options.validate();
   check_batch(options, communicator);
   set_threads(options.threads);
@@ -384,7 +520,10 @@ TrainingSummary run_training(const TrainingOptions& options, const CheckpointRea
   std::optional<CheckpointReader> init;
   if (resume == nullptr && !options.init.empty()) init.emplace(resolve_checkpoint(options.init));
   const CheckpointReader* model = init ? &*init : resume;
-  const auto run_with = [&](auto trainer) {
+  const DeviceChoice choice = choose_device(options.machine, gpus, communicator);
+  return with_backend(choice, options.machine, gpus, communicator, [&]<class T>(Backend<T> backend) {
+    const auto trainer = std::make_unique<Trainer<T>>(options, store, model, resume != nullptr, communicator,
+                                                      std::move(backend));
     const bool root = communicator.rank() == 0;
     std::optional<RunFolder> folder;
     if (root) {
@@ -399,23 +538,18 @@ TrainingSummary run_training(const TrainingOptions& options, const CheckpointRea
                              static_cast<double>(summary.peak_memory) / (1 << 20),
                              summary.checkpoint.string()));
     return summary;
-  };
-  if (options.precision == "double") {
-    return run_with(
-        std::make_unique<Trainer<double>>(options, store, model, resume != nullptr, communicator));
-  }
-  return run_with(std::make_unique<Trainer<float>>(options, store, model, resume != nullptr, communicator));
+  });
 }
 
 }  // namespace
 
-TrainingSummary train(const TrainingOptions& options, Communicator& communicator) {
-  return run_training(options, nullptr, communicator);
+TrainingSummary train(const TrainingOptions& options, GpuBackends& gpus, Communicator& communicator) {
+  return run_training(options, nullptr, gpus, communicator);
 }
 
 TrainingSummary resume_training(const TrainingOptions& options, const CheckpointReader& checkpoint,
-                                Communicator& communicator) {
-  return run_training(options, &checkpoint, communicator);
+                                GpuBackends& gpus, Communicator& communicator) {
+  return run_training(options, &checkpoint, gpus, communicator);
 }
 
 }  // namespace toller

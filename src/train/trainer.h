@@ -6,6 +6,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "comm/communicator.h"
+#include "device/backend.h"
 #include "train/training_options.h"
 
 namespace toller {
@@ -21,11 +22,11 @@ struct TrainingSummary {
 };
 
 /// A new run into options.out. Collective: all ranks call it alike.
-TrainingSummary train(const TrainingOptions& options, Communicator& communicator);
+TrainingSummary train(const TrainingOptions& options, GpuBackends& gpus, Communicator& communicator);
 
 /// Goes on from `checkpoint`, which belongs to the run folder options.out. The options are those of the
 /// checkpoint but for what may change in mid-run (length of the run, logging, evaluation, threads).
 TrainingSummary resume_training(const TrainingOptions& options, const CheckpointReader& checkpoint,
-                                Communicator& communicator);
+                                GpuBackends& gpus, Communicator& communicator);
 
 }  // namespace toller

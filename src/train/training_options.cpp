@@ -51,8 +51,10 @@ void for_each_option(Options& options, Visit visit) {
   visit("eval-split", options.eval_split);
   visit("eval-queries", options.eval_queries);
   visit("log-every", options.log_every);
-  visit("precision", options.precision);
-  visit("device", options.device);
+  visit("device", options.machine.device);
+  visit("precision", options.machine.precision);
+  visit("communicator", options.machine.communicator);
+  visit("timeout", options.machine.timeout);
   visit("threads", options.threads);
 }
 
@@ -111,8 +113,7 @@ void TrainingOptions::validate() const {
       fail_usage("--{} does not go with --init, whose checkpoint decides", flag);
   }
   require_choice("loss", loss, {"infonce"});
-  require_choice("precision", precision, {"float", "double"});
-  require_choice("device", device, {"auto", "cpu"});
+  machine.validate();
   pooling_from_name(pooling);
   decay_from_name(schedule);
 }

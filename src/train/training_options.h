@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "device/backend.h"
 #include "model/config.h"
 
 namespace toller {
@@ -57,8 +58,7 @@ struct TrainingOptions {
   std::string eval_split = "dev";
   std::int64_t eval_queries = 500;
   std::int64_t log_every = 10;
-  std::string precision = "float";
-  std::string device = "auto";
+  DeviceOptions machine;
   int threads =
       0;  ///< a rank; 0: OMP_NUM_THREADS, or the processors shared out over the ranks of the machine
 

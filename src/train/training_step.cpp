@@ -2,15 +2,24 @@
 
 #include <algorithm>
 #include <span>
+#include <type_traits>
 
 namespace toller {
 
+void StepMemory::cover(const StepMemory& other) {
+  embeddings = std::max(embeddings, other.embeddings);
+  activations = std::max(activations, other.activations);
+  scratch = std::max(scratch, other.scratch);
+  loss = std::max(loss, other.loss);
+}
+
 template <class T>
 TrainingStep<T>::TrainingStep(const EncoderConfig& config, const ParameterTable& table, Ops<T>& ops,
-                              Loss<T>& loss, Communicator& communicator, const TokenStore& store,
+                              Loss<T>& loss, TensorCommunicator& communicator, const TokenStore& store,
                               const TrainingStepOptions& options)
     : config_(config),
       encoder_(config, table, ops),
+      log_temperature_(table.at("loss.log_temperature").offset),
       ops_(ops),
       loss_(loss),
       communicator_(communicator),
@@ -18,16 +27,18 @@ TrainingStep<T>::TrainingStep(const EncoderConfig& config, const ParameterTable&
       options_(options),
       embeddings_(ops),
       activations_(ops),
-      scratch_(ops) {}
+      scratch_(ops) {
+  if (options_.chunk_tokens == 0) options_.chunk_tokens = ops.chunk_tokens();
+}
 
 template <class T>
-std::vector<PackedBatch> TrainingStep<T>::pack_share(const GlobalBatch& batch,
-                                                     const BatchShare& share) const {
+std::vector<PackedBatch> TrainingStep<T>::pack_share(const GlobalBatch& batch, const BatchShare& share,
+                                                     std::int64_t micro_batch) const {
   const std::int64_t queries = share.last - share.first;
   const std::int64_t texts =
       queries + batch.document_offsets[share.last] - batch.document_offsets[share.first];
-  const bool limited = options_.micro_batch > 0 && options_.micro_batch < queries;
-  const std::int64_t most_texts = limited ? (texts * options_.micro_batch + queries - 1) / queries : texts;
+  const bool limited = micro_batch > 0 && micro_batch < queries;
+  const std::int64_t most_texts = limited ? (texts * micro_batch + queries - 1) / queries : texts;
 
   std::vector<PackedBatch> chunks;
   std::int64_t global_row = 0;
@@ -64,19 +75,16 @@ std::vector<std::int64_t> TrainingStep<T>::gather_counts(const GlobalBatch& batc
 }
 
 template <class T>
-EncoderInput TrainingStep<T>::input_of(const PackedBatch& chunk) const {
-  return {chunk.sequences(config_.max_positions), chunk.tokens()};
-}
-
-template <class T>
-typename TrainingStep<T>::Share TrainingStep<T>::make_share(const GlobalBatch& batch) {
+typename TrainingStep<T>::Share TrainingStep<T>::make_share(const GlobalBatch& batch,
+                                                            std::int64_t micro_batch) const {
   Share share;
   share.rows = batch_share(batch.size(), communicator_.rank(), communicator_.size());
   share.gather_counts = gather_counts(batch);
-  share.chunks = pack_share(batch, share.rows);
+  share.chunks = pack_share(batch, share.rows, micro_batch);
+  share.recomputes = micro_batch > 0 && micro_batch < share.rows.last - share.rows.first;
   share.query_values = (share.rows.last - share.rows.first) * encoder_.dimension();
   share.document_values = share.gather_counts[static_cast<std::size_t>(communicator_.rank())];
-  share.embedding = embeddings_.take(share.query_values + share.document_values);
+  share.all_document_values = batch.document_offsets.back() * encoder_.dimension();
   std::int64_t offset = 0;
   for (const PackedBatch& chunk : share.chunks) {
     share.chunk_offset.push_back(offset);
@@ -86,98 +94,158 @@ typename TrainingStep<T>::Share TrainingStep<T>::make_share(const GlobalBatch& b
 }
 
 template <class T>
-bool TrainingStep<T>::recomputes(const Share& share) const {
-  return options_.micro_batch > 0 && options_.micro_batch < share.rows.last - share.rows.first;
+typename TrainingStep<T>::Embeddings TrainingStep<T>::take_embeddings(const Share& share,
+                                                                      Arena& arena) const {
+  Embeddings embeddings{};
+  embeddings.embedding = arena.take<Real>(share.local_values());
+  if constexpr (std::is_same_v<T, Real>) {
+    embeddings.stored = embeddings.embedding;
+  } else {
+    embeddings.stored = arena.take<T>(share.local_values());
+  }
+  embeddings.document = arena.take<T>(share.all_document_values);
+  embeddings.d_embedding = arena.take<Real>(share.local_values());
+  embeddings.d_document = arena.take<Real>(share.all_document_values);
+  embeddings.d_log_temperature = arena.take<double>(1);
+  return embeddings;
 }
 
 template <class T>
-std::vector<Activations<T>> TrainingStep<T>::encode(const Share& share, const T* parameters,
-                                                    const DropoutState& dropout, StepResult& result) {
-  const bool keep = !recomputes(share);
+StepWork TrainingStep<T>::work(const Share& share) const {
+  StepWork work;
+  const double passes = share.recomputes ? 4 : 3;
+  for (const PackedBatch& chunk : share.chunks) {
+    work.tokens += chunk.token_count();
+    work.flops += passes * encoder_.forward_flops(chunk.sequences(config_.max_positions));
+  }
+  return work;
+}
+
+template <class T>
+std::vector<Activations<T>> TrainingStep<T>::encode(const Share& share, const Embeddings& embeddings,
+                                                    const T* parameters, const DropoutState& dropout) {
+  const bool keep = !share.recomputes;
   std::vector<Activations<T>> kept(keep ? share.chunks.size() : 0);
   activations_.reset();
   for (std::size_t c = 0; c < share.chunks.size(); ++c) {
-    const EncoderInput input = input_of(share.chunks[c]);
-    T* embedding = share.embedding + share.chunk_offset[c];
+    Real* embedding = embeddings.embedding + share.chunk_offset[c];
     if (keep) {
-      encoder_.forward(parameters, input, dropout, activations_, kept[c], embedding);
+      encoder_.forward(parameters, share.sequences[c], dropout, activations_, kept[c], embedding);
     } else {
       activations_.reset();
-      encoder_.encode(parameters, input, dropout, activations_, embedding);
+      encoder_.encode(parameters, share.sequences[c], dropout, activations_, embedding);
     }
-    result.tokens += input.sequences.tokens;
-    result.flops += (keep ? 3 : 4) * encoder_.forward_flops(input.sequences);
   }
   return kept;
 }
 
 template <class T>
-T* TrainingStep<T>::compute_loss(const Share& share, const BatchPlan& plan, const GlobalBatch& batch,
-                                 double log_temperature, double weight, StepResult& result) {
-  const std::int64_t candidates = batch.document_offsets.back();
-  const std::int64_t local_values = share.query_values + share.document_values;
-  const auto documents_of = [&](T* embedding) {
-    return std::span<T>(embedding + share.query_values, static_cast<std::size_t>(share.document_values));
-  };
-  const auto all_values = static_cast<std::size_t>(candidates * encoder_.dimension());
-  T* document = embeddings_.take(candidates * encoder_.dimension());
-  communicator_.all_gather(std::span<const T>(documents_of(share.embedding)), share.gather_counts,
-                           std::span<T>(document, all_values));
-
-  const CandidateRelations relations = plan.relations(batch, share.rows);
-  T* d_embedding = embeddings_.take(local_values);
-  T* d_document = embeddings_.take(candidates * encoder_.dimension());
-  LossGradient<T> gradient{.query = d_embedding, .document = d_document};
-  result.loss = loss_.compute({.queries = share.rows.last - share.rows.first,
-                               .global_queries = batch.size(),
-                               .candidates = candidates,
-                               .dimension = encoder_.dimension(),
-                               .query = share.embedding,
-                               .document = document,
-                               .positive_offsets = relations.positive_offsets,
-                               .positive = relations.positive,
-                               .excluded_offsets = relations.excluded_offsets,
-                               .excluded = relations.excluded},
-                              log_temperature, communicator_, gradient);
+void TrainingStep<T>::compute_loss(const Share& share, const Embeddings& embeddings, const BatchPlan& plan,
+                                   const GlobalBatch& batch, const Real* log_temperature, double weight,
+                                   const StepGradient<T>& gradient) {
+  if constexpr (!std::is_same_v<T, Real>) {
+    ops_.convert(share.local_values(), embeddings.embedding, embeddings.stored);
+  }
+  const std::span<const std::int64_t> counts = share.gather_counts;
+  communicator_.all_gather(embeddings.stored + share.query_values, counts, embeddings.document);
+  relations_ = plan.relations(batch, share.rows);
+  loss_.compute({.queries = share.rows.last - share.rows.first,
+                 .global_queries = batch.size(),
+                 .candidates = batch.document_offsets.back(),
+                 .dimension = encoder_.dimension(),
+                 .query = embeddings.stored,
+                 .document = embeddings.document,
+                 .positive_offsets = relations_.positive_offsets,
+                 .positive = relations_.positive,
+                 .excluded_offsets = relations_.excluded_offsets,
+                 .excluded = relations_.excluded},
+                log_temperature, communicator_,
+                {.query = embeddings.d_embedding,
+                 .document = embeddings.d_document,
+                 .log_temperature = embeddings.d_log_temperature,
+                 .value = gradient.loss});
   // The adjoint of the gather: a document's gradients, from the queries of all ranks, go to the rank that
   // encoded it.
-  communicator_.reduce_scatter_sum(std::span<const T>(d_document, all_values), share.gather_counts,
-                                   documents_of(d_embedding));
-  ops_.scale(d_embedding, local_values, static_cast<T>(weight));
-  result.log_temperature_gradient = weight * gradient.log_temperature;
-  return d_embedding;
-}
-
-template <class T>
-void TrainingStep<T>::backward(const Share& share, const T* parameters, const DropoutState& dropout,
-                               std::vector<Activations<T>>& kept, const T* d_embedding, T* gradients) {
-  Activations<T> recomputed;
-  for (std::size_t c = 0; c < share.chunks.size(); ++c) {
-    const EncoderInput input = input_of(share.chunks[c]);
-    if (kept.empty()) {
-      activations_.reset();
-      encoder_.forward(parameters, input, dropout, activations_, recomputed,
-                       share.embedding + share.chunk_offset[c]);
-    }
-    scratch_.reset();
-    encoder_.backward(parameters, input, dropout, scratch_, kept.empty() ? recomputed : kept[c],
-                      d_embedding + share.chunk_offset[c], gradients);
+  communicator_.reduce_scatter_sum(embeddings.d_document, counts,
+                                   embeddings.d_embedding + share.query_values);
+  if (weight != 1) ops_.scale(embeddings.d_embedding, share.local_values(), weight);
+  if (options_.learn_temperature) {
+    ops_.add_scalar(embeddings.d_log_temperature, weight, gradient.values + log_temperature_);
   }
 }
 
 template <class T>
-StepResult TrainingStep<T>::run(const BatchPlan& plan, const GlobalBatch& batch, std::int64_t index,
-                                const T* parameters, double log_temperature, double weight, T* gradients) {
-  const DropoutState dropout{true, options_.dropout_seed, static_cast<std::uint32_t>(index)};
-  StepResult result;
-  embeddings_.reset();
-  const Share share = make_share(batch);
-  std::vector<Activations<T>> kept = encode(share, parameters, dropout, result);
-  const T* d_embedding = compute_loss(share, plan, batch, log_temperature, weight, result);
-  backward(share, parameters, dropout, kept, d_embedding, gradients);
-  return result;
+void TrainingStep<T>::backward(const Share& share, const Embeddings& embeddings, const T* parameters,
+                               const DropoutState& dropout, std::vector<Activations<T>>& kept,
+                               Real* gradients, GradientSums<T>* sums) {
+  Activations<T> recomputed;
+  for (std::size_t c = 0; c < share.chunks.size(); ++c) {
+    const PackedSequences& sequences = share.sequences[c];
+    if (kept.empty()) {
+      activations_.reset();
+      encoder_.forward(parameters, sequences, dropout, activations_, recomputed,
+                       embeddings.embedding + share.chunk_offset[c]);
+    }
+    scratch_.reset();
+    typename Encoder<T>::GradientsReady ready;
+    if (sums != nullptr && c + 1 == share.chunks.size()) {
+      ready = [sums](std::int64_t begin) { sums->final_from(begin); };
+    }
+    encoder_.backward(parameters, sequences, dropout, scratch_, kept.empty() ? recomputed : kept[c],
+                      embeddings.d_embedding + share.chunk_offset[c], gradients, ready);
+  }
 }
 
+template <class T>
+StepWork TrainingStep<T>::run(const BatchPlan& plan, const GlobalBatch& batch, std::int64_t index,
+                              const StepParameters<T>& parameters, double weight,
+                              const StepGradient<T>& gradient, GradientSums<T>* sums) {
+  const DropoutState dropout{true, options_.dropout_seed, static_cast<std::uint32_t>(index)};
+  ops_.begin_step();
+  share_ = make_share(batch, options_.micro_batch);
+  for (const PackedBatch& chunk : share_.chunks) {
+    share_.sequences.push_back(ops_.upload_sequences(chunk.sequences(config_.max_positions)));
+  }
+  embeddings_.reset();
+  const Embeddings embeddings = take_embeddings(share_, embeddings_);
+  if (sums != nullptr) sums->begin(gradient.values);
+  std::vector<Activations<T>> kept = encode(share_, embeddings, parameters.values, dropout);
+  compute_loss(share_, embeddings, plan, batch, parameters.log_temperature, weight, gradient);
+  backward(share_, embeddings, parameters.values, dropout, kept, gradient.values, sums);
+  if (sums != nullptr) sums->finish();
+  return work(share_);
+}
+
+template <class T>
+StepMemory TrainingStep<T>::memory_needed(const BatchPlan& plan, const GlobalBatch& batch,
+                                          std::int64_t micro_batch) const {
+  const Share share = make_share(batch, micro_batch);
+  Arena embeddings, activations, scratch, loss;
+  take_embeddings(share, embeddings);
+  for (const PackedBatch& chunk : share.chunks) {
+    const PackedSequences sequences = chunk.sequences(config_.max_positions);
+    if (share.recomputes) activations.reset();
+    encoder_.take_forward(sequences, true, activations);
+    scratch.reset();
+    encoder_.take_backward(sequences, scratch);
+  }
+  const CandidateRelations relations = plan.relations(batch, share.rows);
+  loss_.take_memory({.queries = share.rows.last - share.rows.first,
+                     .candidates = batch.document_offsets.back(),
+                     .positives = static_cast<std::int64_t>(relations.positive.size())},
+                    loss);
+  const auto bytes = [](const Arena& arena) { return static_cast<std::int64_t>(arena.peak()); };
+  return {bytes(embeddings), bytes(activations), bytes(scratch), bytes(loss)};
+}
+
+template <class T>
+void TrainingStep<T>::reserve(const StepMemory& memory) {
+  embeddings_.reserve(static_cast<std::size_t>(memory.embeddings));
+  activations_.reserve(static_cast<std::size_t>(memory.activations));
+  scratch_.reserve(static_cast<std::size_t>(memory.scratch));
+}
+
+template class TrainingStep<BFloat16>;
 template class TrainingStep<float>;
 template class TrainingStep<double>;
 

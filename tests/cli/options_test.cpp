@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "cli/command.h"
+#include "device/no_gpus.h"
 #include "cli/suggest.h"
 #include "comm/communicator.h"
 #include "error.h"
@@ -29,7 +30,7 @@ class Options : public testing::Test {
   ~Options() override { std::filesystem::remove_all(folder_); }
 
   std::optional<po::variables_map> parse(std::vector<std::string> words, const std::string& positional = "") {
-    CommandContext context{std::move(words), self_};
+    CommandContext context{std::move(words), self_, gpus_};
     return parse_options(context, "toller test", "Tests.", options_, positional);
   }
 
@@ -51,6 +52,7 @@ class Options : public testing::Test {
 
   std::filesystem::path folder_;
   SelfCommunicator self_;
+  NoGpus gpus_;
   po::options_description options_{"Test"};
 };
 

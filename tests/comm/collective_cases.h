@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -67,7 +68,7 @@ void expect_gather(Communicator& c, const std::vector<std::int64_t>& counts) {
   std::vector<T> local(static_cast<std::size_t>(counts[static_cast<std::size_t>(c.rank())]));
   for (std::size_t i = 0; i < local.size(); ++i)
     local[i] = static_cast<T>(1000 * c.rank()) + static_cast<T>(i);
-  std::vector<T> all(static_cast<std::size_t>(total(counts, c.size())), T{-1});
+  std::vector<T> all(static_cast<std::size_t>(total(counts, c.size())), T(-1));
   c.all_gather(std::span<const T>(local), counts, std::span<T>(all));
   std::size_t at = 0;
   for (int r = 0; r < c.size(); ++r) {
@@ -75,6 +76,33 @@ void expect_gather(Communicator& c, const std::vector<std::int64_t>& counts) {
       ASSERT_EQ(all[at], static_cast<T>(1000 * r + i)) << "element " << i << " of rank " << r;
     }
   }
+}
+
+/// Every rank's part stands in `all` already.
+template <class T>
+void expect_gather_in_place(Communicator& c, const std::vector<std::int64_t>& counts) {
+  std::vector<T> expected, all(static_cast<std::size_t>(total(counts, c.size())), T{9});
+  for (int r = 0; r < c.size(); ++r)
+    expected.insert(expected.end(), static_cast<std::size_t>(counts[static_cast<std::size_t>(r)]), T(r));
+  const auto begin = static_cast<std::size_t>(total(counts, c.rank()));
+  const auto own = static_cast<std::size_t>(counts[static_cast<std::size_t>(c.rank())]);
+  const std::span<T> local = std::span<T>(all).subspan(begin, own);
+  std::ranges::fill(local, T(c.rank()));
+  c.all_gather(std::span<const T>(local), counts, std::span<T>(all));
+  ASSERT_EQ(all, expected);
+}
+
+/// The sums may replace this rank's block.
+template <class T>
+void expect_scatter_in_place(Communicator& c, const std::vector<std::int64_t>& counts) {
+  std::vector<T> all(static_cast<std::size_t>(total(counts, c.size())));
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = brought<T>(c.rank(), i);
+  const auto begin = static_cast<std::size_t>(total(counts, c.rank()));
+  const auto own = static_cast<std::size_t>(counts[static_cast<std::size_t>(c.rank())]);
+  const std::span<T> local = std::span<T>(all).subspan(begin, own);
+  c.reduce_scatter_sum(std::span<const T>(all), counts, local);
+  for (std::size_t i = 0; i < own; ++i)
+    ASSERT_EQ(local[i], summed<T>(c.size(), begin + i)) << "element " << i;
 }
 
 template <class T>

@@ -52,6 +52,10 @@ class ThreadCommunicator final : public Communicator {
                   std::span<double> all) override {
     gather(local, counts, all);
   }
+  void all_gather(std::span<const std::uint16_t> local, std::span<const std::int64_t> counts,
+                  std::span<std::uint16_t> all) override {
+    gather(local, counts, all);
+  }
   void reduce_scatter_sum(std::span<const float> all, std::span<const std::int64_t> counts,
                           std::span<float> local) override {
     scatter_sum(all, counts, local);
@@ -98,9 +102,11 @@ class ThreadCommunicator final : public Communicator {
   template <class T>
   void gather(std::span<const T> local, std::span<const std::int64_t> counts, std::span<T> all) {
     check_blocks(counts, rank_, group_.size, local.size(), all.size(), "all_gather");
-    auto to = all.begin();
+    T* to = all.data();
     exchange(local.data(), [&](int from, const void* theirs) {
-      to = std::copy_n(static_cast<const T*>(theirs), counts[static_cast<std::size_t>(from)], to);
+      const auto count = counts[static_cast<std::size_t>(from)];
+      if (theirs != to) std::copy_n(static_cast<const T*>(theirs), count, to);
+      to += count;
     });
   }
 

@@ -26,6 +26,10 @@ TEST_P(ThreadRanks, Maximum) {
 TEST_P(ThreadRanks, GathersUnevenAndEmptyShares) {
   run_ranks(GetParam(), [](Communicator& c) {
     for (const auto& counts : uneven_counts(c.size())) expect_gather<float>(c, counts);
+    for (const auto& counts : uneven_counts(c.size())) {
+      expect_gather<std::uint16_t>(c, counts);
+      expect_gather_in_place<float>(c, counts);
+    }
     expect_gather<double>(c, uneven_counts(c.size()).front());
   });
 }
@@ -33,6 +37,7 @@ TEST_P(ThreadRanks, GathersUnevenAndEmptyShares) {
 TEST_P(ThreadRanks, ScattersSumsOfUnevenAndEmptyShares) {
   run_ranks(GetParam(), [](Communicator& c) {
     for (const auto& counts : uneven_counts(c.size())) expect_scatter<float>(c, counts);
+    for (const auto& counts : uneven_counts(c.size())) expect_scatter_in_place<float>(c, counts);
     expect_scatter<double>(c, uneven_counts(c.size()).front());
   });
 }

@@ -36,6 +36,12 @@ template <class T>
 class EmbeddingOnTheDevice : public testing::Test {};
 TYPED_TEST_SUITE(EmbeddingOnTheDevice, StorageTypes);
 
+PackedSequences with_tokens(const PackedRows& batch, const std::vector<std::int32_t>& tokens) {
+  PackedSequences sequences = batch.sequences;
+  sequences.token = tokens.data();
+  return sequences;
+}
+
 template <class T>
 void compare_forward(const PackedRows& batch, std::int64_t h, const Dropout& dropout) {
   const std::int64_t n = batch.rows();
@@ -55,7 +61,7 @@ void compare_forward(const PackedRows& batch, std::int64_t h, const Dropout& dro
            y.data(), nullptr);
 
   std::vector<double> reference_sum(n * h), reference_mean(n), reference_rstd(n), reference_y(n * h);
-  cpu->embed(batch.sequences, h, tokens.data(), word.data(), position.data(), type.data(), gain.data(),
+  cpu->embed(with_tokens(batch, tokens), h, word.data(), position.data(), type.data(), gain.data(),
              bias.data(), kEpsilon, dropout, reference_sum.data(), reference_mean.data(),
              reference_rstd.data(), reference_y.data());
   expect_near<T>(sum.doubles(), reference_sum, "sum");
@@ -64,7 +70,7 @@ void compare_forward(const PackedRows& batch, std::int64_t h, const Dropout& dro
   std::vector<std::int32_t> own(n);
   std::iota(own.begin(), own.end(), 0);
   const std::vector<double> zero(kPositions * h), rounded_sum = sum.doubles();
-  cpu->embed(batch.sequences, h, own.data(), rounded_sum.data(), zero.data(), zero.data(), gain.data(),
+  cpu->embed(with_tokens(batch, own), h, rounded_sum.data(), zero.data(), zero.data(), gain.data(),
              bias.data(), kEpsilon, dropout, reference_sum.data(), reference_mean.data(),
              reference_rstd.data(), reference_y.data());
   if (h == 1) return;  // 1 / √ε times a difference that is rounding alone
@@ -118,8 +124,8 @@ void compare_backward(const PackedRows& batch, std::int64_t h, const Dropout& dr
   std::vector<double> reference_d = dy, reference_dword = dword, reference_dposition = dposition,
                       reference_dtype = dtype, reference_dgain = dgain, reference_dbias = dbias;
   make_cpu_ops<double>()->embed_backward(
-      batch.sequences, h, tokens.data(), reference_d.data(), sum.data(), mean.data(), rstd.data(),
-      gain.data(), dropout, reference_dword.data(), reference_dposition.data(), reference_dtype.data(),
+      with_tokens(batch, tokens), h, reference_d.data(), sum.data(), mean.data(), rstd.data(), gain.data(),
+      dropout, reference_dword.data(), reference_dposition.data(), reference_dtype.data(),
       reference_dgain.data(), reference_dbias.data());
   expect_near<T>(d.doubles(), reference_d, "d");
   expect_near<float>(device_dgain.doubles(), reference_dgain, "dgain");

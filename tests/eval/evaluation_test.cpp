@@ -143,11 +143,13 @@ TEST_F(EvaluationTest, AModelIsTheSameOnEveryRank) {
   for (TokenTable* rows : {&store_.documents, &store_.queries}) {
     for (std::int32_t& token : rows->tokens) token = static_cast<std::int32_t>(generator() % 64);
   }
-  Embedder embedder(config, table, parameters);
+  const auto ops = make_cpu_ops<float>();
+  Embedder embedder(config, table, *ops, std::as_const(parameters).data());
   const Evaluation expected = evaluate_model(embedder, store_, split_, {}, alone_);
   EXPECT_GT(expected.metric("map"), 0);
   run_ranks(3, [&](Communicator& communicator) {
-    Embedder own(config, table, parameters);
+    const auto own_ops = make_cpu_ops<float>();
+    Embedder own(config, table, *own_ops, std::as_const(parameters).data());
     const Evaluation evaluation = evaluate_model(own, store_, split_, {}, communicator);
     static std::mutex mutex;
     const std::lock_guard lock(mutex);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -18,6 +19,7 @@
 namespace host_cuda {
 
 std::string running_thread();
+cudaError_t copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind);
 
 namespace {
 
@@ -73,7 +75,8 @@ void check_one(const unsigned char* start, const Allocation& allocation, const c
   check(start + allocation.bytes, allocation.pages + allocation.page_bytes, "behind");
 }
 
-/// Does the range lie in one allocation?
+}  // namespace
+
 bool is_device_range(const void* memory, std::size_t bytes) {
   auto* address = static_cast<unsigned char*>(const_cast<void*>(memory));
   const std::lock_guard lock(mutex);
@@ -82,8 +85,6 @@ bool is_device_range(const void* memory, std::size_t bytes) {
   --after;
   return address + bytes <= after->first + after->second.bytes;
 }
-
-}  // namespace
 
 void check_guards(const char* when) {
   const std::lock_guard lock(mutex);
@@ -97,6 +98,14 @@ std::size_t device_bytes() {
   return total;
 }
 
+std::size_t device_memory_size() {
+  static const std::size_t size = [] {
+    const char* given = std::getenv("HOST_CUDA_MEMORY");
+    return given != nullptr ? std::strtoull(given, nullptr, 10) : std::size_t{4} << 30;
+  }();
+  return size;
+}
+
 }  // namespace host_cuda
 
 using namespace host_cuda;
@@ -105,6 +114,11 @@ cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
   watch_for_faults();
   *memory = nullptr;
   if (bytes == 0) return cudaSuccess;
+  count_allocation();
+  if (bytes > device_memory_size() || device_bytes() > device_memory_size() - bytes) {
+    set_last_error(cudaErrorMemoryAllocation);
+    return cudaErrorMemoryAllocation;
+  }
   const std::size_t page_bytes = (bytes + kPage - 1) / kPage * kPage;
   void* region = page_bytes < bytes ? MAP_FAILED
                                     : mmap(nullptr, page_bytes + 2 * kPage, PROT_READ | PROT_WRITE,
@@ -139,7 +153,7 @@ cudaError_t cudaFree(void* memory) {
   return cudaSuccess;
 }
 
-cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
+cudaError_t host_cuda::copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
   if (bytes == 0) return cudaSuccess;
   const bool to_device = is_device_range(to, bytes), from_device = is_device_range(from, bytes);
   bool fits = true;
@@ -152,6 +166,11 @@ cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpy
   }
   std::memmove(to, from, bytes);
   return cudaSuccess;
+}
+
+cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
+  count_synchronisation();
+  return copy(to, from, bytes, kind);
 }
 
 cudaError_t cudaMemset(void* memory, int value, std::size_t bytes) {

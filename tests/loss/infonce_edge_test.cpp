@@ -137,7 +137,9 @@ TEST(InfoNceCheck, RejectsWrongLists) {
 
 TEST(InfoNceCheck, RejectsATileWithoutColumns) {
   const auto ops = make_cpu_ops<float>();
-  EXPECT_THROW(make_infonce<float>(*ops, {false, 0}), UsageError);
+  const auto score_ops = make_cpu_score_ops<float>();
+  EXPECT_THROW(make_infonce<float>(*ops, *score_ops, {.tile_columns = -1}), UsageError);
+  EXPECT_THROW(make_infonce<float>(*ops, *score_ops, {.tile_rows = -1}), UsageError);
 }
 
 }  // namespace

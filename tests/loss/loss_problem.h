@@ -7,6 +7,7 @@
 #include <random>
 #include <vector>
 
+#include "comm/host_tensor_communicator.h"
 #include "comm/thread_communicator.h"
 #include "loss/loss.h"
 
@@ -81,14 +82,20 @@ LossResult rank_loss(const LossProblem& problem, std::int64_t first, std::int64_
   }
   // Gradients are overwritten: start from what would show.
   std::vector<T> dquery(query.size(), T(1e6)), ddocument(document.size(), T(1e6));
-  LossGradient<T> gradient{dquery.data(), ddocument.data(), 1e6};
   const auto ops = make_cpu_ops<T>();
-  const auto loss = make_infonce<T>(*ops, {problem.symmetric, tile_columns});
-  LossResult result;
-  result.value = loss->compute({last - first, problem.queries, problem.candidates, d, query.data(),
-                                document.data(), positive_offsets, positive, excluded_offsets, excluded},
-                               problem.log_temperature, communicator, gradient);
-  result.log_temperature = gradient.log_temperature;
+  const auto score_ops = make_cpu_score_ops<T>();
+  const auto loss =
+      make_infonce<T>(*ops, *score_ops, {.symmetric = problem.symmetric, .tile_columns = tile_columns});
+  HostTensorCommunicator tensors(communicator);
+  const T log_temperature = static_cast<T>(problem.log_temperature);
+  LossResult result{.value = 1e6, .log_temperature = 1e6, .query = {}, .document = {}};
+  loss->compute({last - first, problem.queries, problem.candidates, d, query.data(), document.data(),
+                 positive_offsets, positive, excluded_offsets, excluded},
+                &log_temperature, tensors,
+                {.query = dquery.data(),
+                 .document = ddocument.data(),
+                 .log_temperature = &result.log_temperature,
+                 .value = &result.value});
   result.query.assign(dquery.begin(), dquery.end());
   result.document.assign(ddocument.begin(), ddocument.end());
   return result;

@@ -25,9 +25,9 @@ class EncoderGradient : public testing::TestWithParam<Case> {
   /// ⟨embeddings, weights⟩ at the given parameters.
   double objective(const Encoder<double>& encoder, const std::vector<double>& parameters,
                    const RandomPack& pack, const std::vector<double>& weights) {
-    Arena<double> arena(*ops_);
+    Arena arena(*ops_);
     std::vector<double> embeddings(weights.size());
-    encoder.encode(parameters.data(), pack.input, dropout_, arena, embeddings.data());
+    encoder.encode(parameters.data(), pack.sequences, dropout_, arena, embeddings.data());
     double sum = 0;
     for (std::size_t i = 0; i < weights.size(); ++i) sum += weights[i] * embeddings[i];
     return sum;
@@ -43,14 +43,14 @@ TEST_P(EncoderGradient, MatchesCentralDifferences) {
   const Encoder<double> encoder(config_, table, *ops_);
   const RandomPack pack({1, 2, 7, 64, 65, 512, 3, 1}, config_);
   const std::vector<double> parameters = random_parameters<double>(table);
-  const auto weights = random_values<double>(static_cast<std::size_t>(pack.input.sequences.count * 12), 17);
+  const auto weights = random_values<double>(static_cast<std::size_t>(pack.sequences.count * 12), 17);
 
-  Arena<double> arena(*ops_);
+  Arena arena(*ops_);
   Activations<double> kept;
   std::vector<double> embeddings(weights.size());
   std::vector<double> gradient(parameters.size());
-  encoder.forward(parameters.data(), pack.input, dropout_, arena, kept, embeddings.data());
-  encoder.backward(parameters.data(), pack.input, dropout_, arena, kept, weights.data(), gradient.data());
+  encoder.forward(parameters.data(), pack.sequences, dropout_, arena, kept, embeddings.data());
+  encoder.backward(parameters.data(), pack.sequences, dropout_, arena, kept, weights.data(), gradient.data());
 
   double largest = 0;
   for (const double g : gradient) largest = std::max(largest, std::abs(g));

@@ -16,9 +16,9 @@ std::vector<T> encode(const EncoderConfig& config, const std::vector<T>& paramet
   const auto ops = make_cpu_ops<T>();
   const ParameterTable table(config);
   const Encoder<T> encoder(config, table, *ops);
-  Arena<T> arena(*ops);
-  std::vector<T> embeddings(static_cast<std::size_t>(pack.input.sequences.count * config.hidden_size));
-  encoder.encode(parameters.data(), pack.input, dropout, arena, embeddings.data());
+  Arena arena(*ops);
+  std::vector<T> embeddings(static_cast<std::size_t>(pack.sequences.count * config.hidden_size));
+  encoder.encode(parameters.data(), pack.sequences, dropout, arena, embeddings.data());
   return embeddings;
 }
 
@@ -52,7 +52,7 @@ TEST(Encoder, DropoutDependsOnTheGlobalRowNotOnThePack) {
   }
   RandomPack moved({9}, config, 176);
   moved.tokens = last.tokens;
-  moved.input.tokens = moved.tokens.data();
+  moved.sequences.token = moved.tokens.data();
   EXPECT_NE(alone, encode(config, parameters, moved, dropout));
   EXPECT_NE(alone, encode(config, parameters, last, {true, 9, 3}));
   EXPECT_NE(alone, encode(config, parameters, last, {true, 10, 2}));
@@ -66,7 +66,12 @@ TEST(Encoder, DropoutKeepsTheExpectation) {
   std::vector<std::int32_t> offsets{0, kTokens};
   std::vector<std::int64_t> rows(kTokens);
   std::iota(rows.begin(), rows.end(), 0);
-  const PackedSequences sequences{offsets.data(), rows.data(), 1, kTokens, kTokens, kTokens};
+  const PackedSequences sequences{.offsets = offsets.data(),
+                                  .global_row = rows.data(),
+                                  .count = 1,
+                                  .tokens = kTokens,
+                                  .max_length = kTokens,
+                                  .length_limit = kTokens};
   std::vector<double> x(kTokens * kHidden, 1), zero(x.size(), 0), bias(kHidden, 0), gain(kHidden, 1);
   std::vector<double> mean(kTokens), rstd(kTokens), y(x.size());
   ops->residual_norm(sequences, kHidden, x.data(), bias.data(), zero.data(), gain.data(), bias.data(), 1e-5,
@@ -105,10 +110,10 @@ TEST(Encoder, ForwardAndEncodeAgreeBitByBit) {
   const RandomPack pack({3, 13, 40}, config);
   const auto ops = make_cpu_ops<float>();
   const Encoder<float> encoder(config, table, *ops);
-  Arena<float> arena(*ops);
+  Arena arena(*ops);
   Activations<float> kept;
   std::vector<float> embeddings(3 * 12);
-  encoder.forward(parameters.data(), pack.input, {true, 1, 1}, arena, kept, embeddings.data());
+  encoder.forward(parameters.data(), pack.sequences, {true, 1, 1}, arena, kept, embeddings.data());
   EXPECT_EQ(embeddings, encode(config, parameters, pack, {true, 1, 1}));
 }
 
@@ -122,11 +127,11 @@ TEST(Encoder, ThreadsDoNotChangeTheGradient) {
     omp_set_num_threads(threads);
     const auto ops = make_cpu_ops<float>();
     const Encoder<float> encoder(config, table, *ops);
-    Arena<float> arena(*ops);
+    Arena arena(*ops);
     Activations<float> kept;
     std::vector<float> embeddings(weights.size()), gradient(parameters.size());
-    encoder.forward(parameters.data(), pack.input, {true, 1, 1}, arena, kept, embeddings.data());
-    encoder.backward(parameters.data(), pack.input, {true, 1, 1}, arena, kept, weights.data(),
+    encoder.forward(parameters.data(), pack.sequences, {true, 1, 1}, arena, kept, embeddings.data());
+    encoder.backward(parameters.data(), pack.sequences, {true, 1, 1}, arena, kept, weights.data(),
                      gradient.data());
     return gradient;
   };

@@ -34,20 +34,20 @@ struct RandomPack {
     for (std::int32_t i = 0; i < offsets.back(); ++i) tokens.push_back(token(generator));
     rows.resize(tokens.size());
     std::iota(rows.begin(), rows.end(), first_row);
-    input.sequences = {.offsets = offsets.data(),
-                       .global_row = rows.data(),
-                       .count = static_cast<std::int64_t>(lengths.size()),
-                       .tokens = static_cast<std::int64_t>(tokens.size()),
-                       .max_length = *std::max_element(lengths.begin(), lengths.end()),
-                       .length_limit = config.max_positions};
-    input.tokens = tokens.data();
+    sequences = {.offsets = offsets.data(),
+                 .global_row = rows.data(),
+                 .token = tokens.data(),
+                 .count = static_cast<std::int64_t>(lengths.size()),
+                 .tokens = static_cast<std::int64_t>(tokens.size()),
+                 .max_length = *std::max_element(lengths.begin(), lengths.end()),
+                 .length_limit = config.max_positions};
   }
   RandomPack(const RandomPack&) = delete;
   RandomPack& operator=(const RandomPack&) = delete;
 
   std::vector<std::int32_t> offsets, tokens;
   std::vector<std::int64_t> rows;
-  EncoderInput input;
+  PackedSequences sequences;
 };
 
 /// Parameters with every tensor random (biases and gains too, so that no gradient path hides behind a zero).

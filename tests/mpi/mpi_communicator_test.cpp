@@ -83,6 +83,9 @@ TEST(MpiCommunicator, GathersUnevenAndEmptyShares) {
   for (const auto& counts : uneven_counts(c.size())) {
     expect_gather<float>(c, counts);
     expect_gather<double>(c, counts);
+    expect_gather<std::uint16_t>(c, counts);
+    expect_gather_in_place<float>(c, counts);
+    expect_gather_in_place<std::uint16_t>(c, counts);
   }
 }
 
@@ -97,6 +100,7 @@ TEST(MpiCommunicator, ScattersSumsOfUnevenAndEmptyShares) {
   for (const auto& counts : cases) {
     expect_scatter<float>(c, counts);
     expect_scatter<double>(c, counts);
+    expect_scatter_in_place<float>(c, counts);
   }
 }
 

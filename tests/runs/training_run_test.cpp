@@ -1,124 +1,9 @@
 // Runs as users start them: ranks agree, a repeated run is the same bit by bit, and a run that was killed or
 // told to stop goes on as if nothing had happened.
-#include <fmt/format.h>
-#include <gtest/gtest.h>
-
-#include <algorithm>
-#include <cmath>
-#include <fstream>
-#include <memory>
-#include <nlohmann/json.hpp>
-#include <random>
-#include <thread>
-
-#include "checkpoint/checkpoint.h"
-#include "cli/scratch_folder.h"
+#include "runs/training_run.h"
 
 namespace toller {
 namespace {
-
-namespace fs = std::filesystem;
-using std::chrono::seconds;
-
-constexpr int kQueries = 130;  // with a batch of 64: 64, 64 and 2, too few for four ranks
-constexpr const char* kModel =
-    "--data store.h5 --layers 2 --hidden-size 48 --heads 4 --intermediate-size 96 --log-every 1 ";
-
-/// Documents of random words; a query shares words with its two relevant documents; every fourth judgement is
-/// negative.
-void write_collection(const ScratchFolder& folder) {
-  std::mt19937 generator(4);
-  const auto below = [&](int n) { return std::uniform_int_distribution<int>(0, n - 1)(generator); };
-  const auto word = [](int number) {
-    return "w" + std::string(1, 'a' + number % 26) + std::string(1, 'a' + number / 26);
-  };
-  std::ostringstream corpus, queries, train;
-  train << "query-id\tcorpus-id\tscore\n";
-  for (int q = 0; q < kQueries; ++q) {
-    std::string query, first, second;
-    for (int i = 0, n = 1 + below(12); i < n; ++i) query += word(below(300)) + " ";
-    for (int i = 0, n = below(40); i < n; ++i) first += word(below(300)) + " ";
-    for (int i = 0, n = below(9); i < n; ++i) second += word(below(300)) + " ";
-    queries << nlohmann::json{{"_id", "q" + std::to_string(q)}, {"text", query}}.dump() << '\n';
-    corpus << nlohmann::json{{"_id", "a" + std::to_string(q)}, {"text", query + first}}.dump() << '\n';
-    corpus << nlohmann::json{{"_id", "b" + std::to_string(q)}, {"text", second + query}}.dump() << '\n';
-    train << "q" << q << "\ta" << q << "\t2\nq" << q << "\tb" << q << "\t1\n";
-    train << "q" << q << "\ta" << (q + 1) % kQueries << "\t0\n";
-  }
-  fs::create_directories(folder.path() / "collection" / "qrels");
-  folder.write("collection/corpus.jsonl", corpus.str());
-  folder.write("collection/queries.jsonl", queries.str());
-  folder.write("collection/qrels/train.tsv", train.str());
-}
-
-struct Model {
-  std::vector<float> parameters, m, v;
-  std::int64_t step = 0;
-};
-
-class TrainingRun : public testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    folder_ = std::make_unique<ScratchFolder>();
-    write_collection(*folder_);
-    run("toller prepare --collection collection --train-tokenizer 200 --out store.h5");
-  }
-  static void TearDownTestSuite() { folder_.reset(); }
-
-  static std::string run(const std::string& command) {
-    const CommandResult result = run_command(command, folder_->path(), seconds(120));
-    EXPECT_EQ(result.status, 0) << command << "\n" << result.output;
-    return result.output;
-  }
-
-  static std::string train(int ranks, const std::string& out, const std::string& options) {
-    fs::remove_all(folder_->path() / out);
-    return run(fmt::format("mpirun -np {} toller train {} --out {} {}", ranks, kModel, out, options));
-  }
-
-  static Model model(const std::string& path) {
-    const CheckpointReader reader(folder_->path() / path);
-    Model model;
-    model.step = reader.meta().step;
-    for (auto* values : {&model.parameters, &model.m, &model.v}) {
-      values->resize(static_cast<std::size_t>(reader.table().size()));
-    }
-    reader.read_parameters(std::span<float>(model.parameters));
-    reader.read_moments(std::span<float>(model.m), std::span<float>(model.v));
-    return model;
-  }
-
-  static std::vector<double> losses(const std::string& out) {
-    std::vector<double> values;
-    std::ifstream in(folder_->path() / out / "metrics.jsonl");
-    for (std::string line; std::getline(in, line);) values.push_back(nlohmann::json::parse(line)["loss"]);
-    return values;
-  }
-
-  static void wait_for(const fs::path& file) {
-    for (int i = 0; i < 6000 && !fs::exists(file); ++i)
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    ASSERT_TRUE(fs::exists(file)) << file;
-  }
-
-  static void expect_same_bits(const Model& a, const Model& b) {
-    EXPECT_EQ(a.step, b.step);
-    EXPECT_TRUE(a.parameters == b.parameters);
-    EXPECT_TRUE(a.m == b.m);
-    EXPECT_TRUE(a.v == b.v);
-  }
-
-  static inline std::unique_ptr<ScratchFolder> folder_;
-};
-
-double relative_difference(const std::vector<float>& a, const std::vector<float>& b) {
-  double difference = 0, norm = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    difference += std::pow(static_cast<double>(a[i]) - b[i], 2);
-    norm += std::pow(static_cast<double>(a[i]), 2);
-  }
-  return std::sqrt(difference / norm);
-}
 
 TEST_F(TrainingRun, RanksAgree) {
   for (const std::string options : {"--learn-temperature", "--symmetric --positives 2 --hard-negatives 1"}) {
@@ -179,7 +64,8 @@ TEST_F(TrainingRun, KilledAndResumedIsTheUndisturbedRun) {
       run_command("pkill -9 -f 'toller train .*--out killed'", folder_->path(), seconds(10));
     });
     const CommandResult result =
-        run_command(fmt::format("mpirun -np 2 toller train {} --out killed {}", kModel, options),
+        run_command(fmt::format("mpirun -np 2 toller train --data store.h5 --log-every 1 {} --out killed {}",
+                                model_options_, options),
                     folder_->path(), seconds(60));
     killer.join();
     EXPECT_NE(result.status, 0) << "the run was killed";
@@ -208,9 +94,10 @@ TEST_F(TrainingRun, ASignalSavesAndEndsInOrder) {
                   seconds(10));
     });
     const CommandResult result =
-        run_command(fmt::format("mpirun -np 2 toller train {} --out stopped --global-batch 64 --steps 100000 "
+        run_command(fmt::format("mpirun -np 2 toller train --data store.h5 --log-every 1 {} --out stopped "
+                                "--global-batch 64 --steps 100000 "
                                 "--checkpoint-every 10",
-                                kModel),
+                                model_options_),
                     folder_->path(), seconds(60));
     sender.join();
     EXPECT_EQ(result.status, 0) << result.output;

@@ -41,8 +41,8 @@ TEST(TrainingOptions, RefusalsNameTheFlag) {
       {"--adam-beta2", [](auto& o) { o.adam_beta2 = 1; }},
       {"--max-length", [](auto& o) { o.max_length = 2; }},
       {"--loss", [](auto& o) { o.loss = "hinge?"; }},
-      {"--device", [](auto& o) { o.device = "tpu"; }},
-      {"--precision", [](auto& o) { o.precision = "half"; }},
+      {"--device", [](auto& o) { o.machine.device = "tpu"; }},
+      {"--precision", [](auto& o) { o.machine.precision = "half"; }},
       {"pooling", [](auto& o) { o.pooling = "max"; }},
       {"--heads", [](auto& o) { o.init = "model.h5", o.heads = 4; }},
   };

@@ -10,8 +10,10 @@
 
 #include "comm/thread_communicator.h"
 #include "data/synthetic_store.h"
+#include "device/backend.h"
 #include "model/random_encoder.h"
 #include "optim/adamw.h"
+#include "train/gradient_sums.h"
 
 namespace toller {
 namespace {
@@ -35,22 +37,23 @@ struct Outcome {
 template <class T>
 Outcome<T> run_rank(const Setting& setting, const TokenStore& store, const std::vector<T>& parameters,
                     std::int64_t index, Communicator& communicator) {
-  const auto ops = make_cpu_ops<T>();
-  const auto loss = make_infonce<T>(*ops, {.symmetric = setting.symmetric, .tile_columns = 8});
+  const Backend<T> backend = make_cpu_backend<T>(communicator);
+  const auto loss =
+      make_infonce<T>(*backend.ops, *backend.score_ops, {.symmetric = setting.symmetric, .tile_columns = 8});
   const ParameterTable table(setting.config);
   BatchPlan plan(store, store.split("train"), setting.plan);
-  TrainingStep<T> step(
-      setting.config, table, *ops, *loss, communicator, store,
-      {.max_length = setting.max_length, .micro_batch = setting.micro_batch, .dropout_seed = 3});
+  TrainingStep<T> step(setting.config, table, *backend.ops, *loss, *backend.communicator, store,
+                       {.max_length = setting.max_length,
+                        .micro_batch = setting.micro_batch,
+                        .dropout_seed = 3,
+                        .learn_temperature = true});
+  GradientSums<T> sums(setting.config, table, *backend.communicator, 100);
   Outcome<T> outcome;
   outcome.gradient.resize(parameters.size());
-  const StepResult result = step.run(plan, plan.batch(index), index, parameters.data(), std::log(0.3), 1.0,
-                                     outcome.gradient.data());
-  outcome.loss = result.loss;
-  std::vector<double> scalar{result.log_temperature_gradient};
-  communicator.all_reduce_sum(std::span<double>(scalar));
-  communicator.all_reduce_sum(std::span<T>(outcome.gradient));
-  outcome.log_temperature_gradient = scalar[0];
+  const T log_temperature = static_cast<T>(std::log(0.3));
+  step.run(plan, plan.batch(index), index, {parameters.data(), &log_temperature}, 1.0,
+           {outcome.gradient.data(), &outcome.loss}, &sums);
+  outcome.log_temperature_gradient = outcome.gradient[table.at("loss.log_temperature").offset];
   return outcome;
 }
 
@@ -178,7 +181,7 @@ std::pair<std::vector<double>, std::vector<float>> five_steps(int ranks, const T
     std::vector<float> parameters = start;
     for (std::int64_t step = 1; step <= 5; ++step) {
       const auto outcome = run_rank<float>(setting, store, parameters, step - 1, communicator);
-      adamw.update(step, 1e-3, outcome.gradient.data(), parameters.data());
+      adamw.update(step, 1e-3, outcome.gradient.data(), parameters.data(), nullptr);
       if (communicator.rank() == 0) losses.push_back(outcome.loss);
     }
     if (communicator.rank() == 0) result = parameters;

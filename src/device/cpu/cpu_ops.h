@@ -29,12 +29,27 @@ class CpuOps final : public Ops<T> {
  public:
   void* allocate(std::size_t bytes) override;
   void release(void* memory) override;
-  void zero(T* x, std::int64_t n) override;
-  void scale(T* x, std::int64_t n, T factor) override;
+  void zero_bytes(void* memory, std::size_t bytes) override;
+  void copy_bytes(const void* from, std::size_t bytes, void* to) override;
+  void copy_to_host(void* host, const void* device, std::size_t bytes) override;
+  void copy_to_device(void* device, const void* host, std::size_t bytes) override;
+  std::int64_t start_read(const void* device, std::size_t bytes) override;
+  void finish_read(std::int64_t ticket, void* host) override;
+  void begin_step() override {}
+  const void* upload_bytes(const void* host, std::size_t) override { return host; }
+  std::int64_t free_bytes() const override;
 
-  void gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, T alpha,
-            const T* a, std::int64_t lda, const T* b, std::int64_t ldb, T beta, T* c,
-            std::int64_t ldc) override;
+  void scale(T* x, std::int64_t n, double factor) override;
+  void convert(std::int64_t n, const T* from, T* to) override;
+  void add_scalar(const double* x, double factor, T* y) override;
+  void clamp_scalar(T* x, double low, double high) override;
+  void check_sizes(std::int64_t, std::int64_t) const override {}
+  /// A chunk's activations stay in the caches from one operation to the next.
+  std::int64_t chunk_tokens() const override { return 1024; }
+  PackedSequences upload_sequences(const PackedSequences& host) override { return host; }
+
+  void gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, const T* a,
+            std::int64_t lda, const T* b, std::int64_t ldb, double beta, T* c, std::int64_t ldc) override;
   void linear(std::int64_t rows, std::int64_t in, std::int64_t out, const T* x, const T* w, const T* bias,
               T* y) override;
   void linear_gelu(std::int64_t rows, std::int64_t in, std::int64_t out, const T* x, const T* w,
@@ -46,14 +61,14 @@ class CpuOps final : public Ops<T> {
   void linear_gelu_backward_input(std::int64_t rows, std::int64_t in, std::int64_t out, const T* dy,
                                   const T* w, const T* pre, T* dpre) override;
 
-  void embed(const PackedSequences& sequences, std::int64_t hidden, const std::int32_t* tokens, const T* word,
-             const T* position, const T* type, const T* gain, const T* bias, T epsilon,
-             const Dropout& dropout, T* sum, T* mean, T* rstd, T* y) override;
-  void embed_backward(const PackedSequences& sequences, std::int64_t hidden, const std::int32_t* tokens,
-                      T* dy, const T* sum, const T* mean, const T* rstd, const T* gain,
-                      const Dropout& dropout, T* dword, T* dposition, T* dtype, T* dgain, T* dbias) override;
+  void embed(const PackedSequences& sequences, std::int64_t hidden, const T* word, const T* position,
+             const T* type, const T* gain, const T* bias, double epsilon, const Dropout& dropout, T* sum,
+             T* mean, T* rstd, T* y) override;
+  void embed_backward(const PackedSequences& sequences, std::int64_t hidden, T* dy, const T* sum,
+                      const T* mean, const T* rstd, const T* gain, const Dropout& dropout, T* dword,
+                      T* dposition, T* dtype, T* dgain, T* dbias) override;
   void residual_norm(const PackedSequences& sequences, std::int64_t hidden, T* x, const T* x_bias,
-                     const T* residual, const T* gain, const T* bias, T epsilon, const Dropout& dropout,
+                     const T* residual, const T* gain, const T* bias, double epsilon, const Dropout& dropout,
                      T* mean, T* rstd, T* y) override;
   void residual_norm_backward(const PackedSequences& sequences, std::int64_t hidden, const T* dy,
                               const T* sum, const T* mean, const T* rstd, const T* gain,
@@ -75,8 +90,9 @@ class CpuOps final : public Ops<T> {
   void normalize_rows_backward(std::int64_t rows, std::int64_t hidden, const T* dy, const T* y, const T* norm,
                                T* dx) override;
 
-  double squared_norm(const T* x, std::int64_t n) override;
-  void adamw(std::int64_t n, const T* gradient, const AdamWStep& step, T* parameter, T* m, T* v) override;
+  void squared_norm(const T* x, std::int64_t n, double* result) override;
+  void adamw(std::span<const DecaySlice> slices, const T* gradient, const AdamWStep& step,
+             const GradientClip& clip, T* parameter, T* m, T* v, T* copy) override;
 
  private:
   /// sums [columns] += column sums of x [rows, columns], block by block.
@@ -84,7 +100,8 @@ class CpuOps final : public Ops<T> {
   /// total [n] += Σ_b partial [b, n], in block order.
   void add_partials(std::int64_t blocks, std::int64_t n, const T* partial, T* total);
 
-  std::vector<T> partial_;  ///< block sums, kept between calls
+  std::vector<T> partial_;                       ///< block sums, kept between calls
+  std::vector<std::vector<std::byte>> results_;  ///< by ticket; empty: free
 };
 
 /// Rows a block: 256 rows of a 1,024-wide fp32 activation fill half of a 2 MiB second-level cache.

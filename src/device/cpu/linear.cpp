@@ -53,11 +53,11 @@ void for_row_blocks(std::int64_t rows, Body body) {
 
 template <class T>
 void CpuOps<T>::gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k,
-                     T alpha, const T* a, std::int64_t lda, const T* b, std::int64_t ldb, T beta, T* c,
+                     const T* a, std::int64_t lda, const T* b, std::int64_t ldb, double beta, T* c,
                      std::int64_t ldc) {
   if (m == 0 || n == 0) return;
-  blas_gemm(transpose_a ? CblasTrans : CblasNoTrans, transpose_b ? CblasTrans : CblasNoTrans, m, n, k, alpha,
-            a, lda, b, ldb, beta, c, ldc);
+  blas_gemm(transpose_a ? CblasTrans : CblasNoTrans, transpose_b ? CblasTrans : CblasNoTrans, m, n, k, T{1},
+            a, lda, b, ldb, static_cast<T>(beta), c, ldc);
 }
 
 template <class T>
@@ -80,7 +80,7 @@ void CpuOps<T>::linear_gelu(std::int64_t rows, std::int64_t in, std::int64_t out
 template <class T>
 void CpuOps<T>::linear_backward_parameters(std::int64_t rows, std::int64_t in, std::int64_t out, const T* dy,
                                            const T* x, T* dw, T* dbias) {
-  gemm(true, false, out, in, rows, T{1}, dy, out, x, in, T{1}, dw, in);
+  gemm(true, false, out, in, rows, dy, out, x, in, 1, dw, in);
   add_column_sums(rows, out, dy, dbias);
 }
 

@@ -88,17 +88,17 @@ std::vector<std::int32_t> token_places(const PackedSequences& sequences) {
 }  // namespace
 
 template <class T>
-void CpuOps<T>::embed(const PackedSequences& sequences, std::int64_t hidden, const std::int32_t* tokens,
-                      const T* word, const T* position, const T* type, const T* gain, const T* bias,
-                      T epsilon, const Dropout& dropout, T* sum, T* mean, T* rstd, T* y) {
+void CpuOps<T>::embed(const PackedSequences& sequences, std::int64_t hidden, const T* word, const T* position,
+                      const T* type, const T* gain, const T* bias, double epsilon, const Dropout& dropout,
+                      T* sum, T* mean, T* rstd, T* y) {
   const std::vector<std::int32_t> places = token_places(sequences);
   for_rows(sequences.tokens, [&](std::int64_t, std::int64_t row) {
     T* s = sum + row * hidden;
-    const T* w = word + static_cast<std::int64_t>(tokens[row]) * hidden;
+    const T* w = word + static_cast<std::int64_t>(sequences.token[row]) * hidden;
     const T* p = position + static_cast<std::int64_t>(places[row]) * hidden;
 #pragma omp simd
     for (std::int64_t i = 0; i < hidden; ++i) s[i] = w[i] + p[i] + type[i];
-    norm_row(hidden, s, gain, bias, epsilon, mean[row], rstd[row], y + row * hidden);
+    norm_row(hidden, s, gain, bias, static_cast<T>(epsilon), mean[row], rstd[row], y + row * hidden);
     if (dropout.rate > 0) {
       T* scale = row_scratch<T>(hidden);
       dropout_scales(dropout, sequences.global_row[row], hidden, hidden, scale);
@@ -108,10 +108,9 @@ void CpuOps<T>::embed(const PackedSequences& sequences, std::int64_t hidden, con
 }
 
 template <class T>
-void CpuOps<T>::embed_backward(const PackedSequences& sequences, std::int64_t hidden,
-                               const std::int32_t* tokens, T* dy, const T* sum, const T* mean, const T* rstd,
-                               const T* gain, const Dropout& dropout, T* dword, T* dposition, T* dtype,
-                               T* dgain, T* dbias) {
+void CpuOps<T>::embed_backward(const PackedSequences& sequences, std::int64_t hidden, T* dy, const T* sum,
+                               const T* mean, const T* rstd, const T* gain, const Dropout& dropout, T* dword,
+                               T* dposition, T* dtype, T* dgain, T* dbias) {
   const std::int64_t blocks = row_blocks(sequences.tokens);
   partial_.assign(static_cast<std::size_t>(blocks * 2 * hidden), T{0});
   for_rows(sequences.tokens, [&](std::int64_t block, std::int64_t row) {
@@ -138,7 +137,7 @@ void CpuOps<T>::embed_backward(const PackedSequences& sequences, std::int64_t hi
   for (std::int64_t first = 0; first < hidden; first += kColumns) {
     const std::int64_t last = std::min(hidden, first + kColumns);
     for (std::int64_t row = 0; row < sequences.tokens; ++row) {
-      T* w = dword + static_cast<std::int64_t>(tokens[row]) * hidden;
+      T* w = dword + static_cast<std::int64_t>(sequences.token[row]) * hidden;
       T* p = dposition + static_cast<std::int64_t>(places[row]) * hidden;
       const T* d = dy + row * hidden;
 #pragma omp simd
@@ -152,7 +151,7 @@ void CpuOps<T>::embed_backward(const PackedSequences& sequences, std::int64_t hi
 
 template <class T>
 void CpuOps<T>::residual_norm(const PackedSequences& sequences, std::int64_t hidden, T* x, const T* x_bias,
-                              const T* residual, const T* gain, const T* bias, T epsilon,
+                              const T* residual, const T* gain, const T* bias, double epsilon,
                               const Dropout& dropout, T* mean, T* rstd, T* y) {
   for_rows(sequences.tokens, [&](std::int64_t, std::int64_t row) {
     T* s = x + row * hidden;
@@ -166,7 +165,7 @@ void CpuOps<T>::residual_norm(const PackedSequences& sequences, std::int64_t hid
 #pragma omp simd
       for (std::int64_t i = 0; i < hidden; ++i) s[i] = r[i] + (s[i] + x_bias[i]);
     }
-    norm_row(hidden, s, gain, bias, epsilon, mean[row], rstd[row], y + row * hidden);
+    norm_row(hidden, s, gain, bias, static_cast<T>(epsilon), mean[row], rstd[row], y + row * hidden);
   });
 }
 

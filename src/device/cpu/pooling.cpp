@@ -48,7 +48,7 @@ void CpuOps<T>::pool_token(const PackedSequences& sequences, std::int64_t hidden
 template <class T>
 void CpuOps<T>::pool_token_backward(const PackedSequences& sequences, std::int64_t hidden, bool last,
                                     const T* dy, T* dx) {
-  zero(dx, sequences.tokens * hidden);
+  this->zero(dx, sequences.tokens * hidden);
 #pragma omp parallel for schedule(static)
   for (std::int64_t s = 0; s < sequences.count; ++s) {
     const std::int64_t token = last ? sequences.offsets[s + 1] - 1 : sequences.offsets[s];

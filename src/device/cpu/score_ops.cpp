@@ -80,59 +80,166 @@ void add_strip(std::int64_t rows, std::int64_t columns, const T* scores, std::in
   }
 }
 
-}  // namespace
+double softplus(double x) {
+  return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x));
+}
 
-template <class T>
-void add_row_statistics(std::int64_t rows, std::int64_t columns, const T* scores, T inverse_temperature,
-                        T* max, double* sum) {
-#pragma omp parallel for schedule(static) if (rows * columns >= kParallelScores)
-  for (std::int64_t i = 0; i < rows; ++i) {
-    add_row(columns, scores + i * columns, inverse_temperature, max[i], sum[i]);
+double sigmoid(double x) {
+  return 1 / (1 + std::exp(-x));
+}
+
+/// body(place in the tile's scores, number) for every pair in the tile.
+template <class Body>
+void for_pairs_in(const ScoreTile& tile, std::int64_t pairs, const ScorePair* pair, Body body) {
+  for (std::int64_t i = 0; i < pairs; ++i) {
+    const std::int64_t row = pair[i].row - tile.row, column = pair[i].column - tile.column;
+    if (row < 0 || row >= tile.rows || column < 0 || column >= tile.columns) continue;
+    body(row * tile.columns + column, i);
   }
 }
 
 template <class T>
-void add_column_statistics(std::int64_t rows, std::int64_t columns, const T* scores, T inverse_temperature,
-                           T* max, double* sum) {
+class CpuScoreOps final : public ScoreOps<T> {
+ public:
+  /// 256 × 1,024 floats lie in a 1 MiB second-level cache.
+  std::int64_t tile_rows() const override { return 256; }
+  std::int64_t tile_columns() const override { return 1024; }
+
+  void invert_temperature(const T* log_temperature, double* result) override {
+    *result = std::exp(-static_cast<double>(*log_temperature));
+  }
+  void read_pairs(const ScoreTile& tile, std::int64_t pairs, const ScorePair* pair, const T* scores,
+                  T* kept) override {
+    for_pairs_in(tile, pairs, pair, [&](std::int64_t place, std::int64_t i) { kept[i] = scores[place]; });
+  }
+  void mask_pairs(const ScoreTile& tile, std::int64_t pairs, const ScorePair* pair, T* scores) override {
+    for_pairs_in(tile, pairs, pair, [&](std::int64_t place, std::int64_t) { scores[place] = kNone<T>; });
+  }
+  void reset_lines(std::int64_t n, T* max, double* sum) override {
+    std::fill_n(max, n, kNone<T>);
+    std::fill_n(sum, n, 0.0);
+  }
+  void add_row_statistics(std::int64_t rows, std::int64_t columns, const T* scores,
+                          const double* inverse_temperature, T* max, double* sum) override;
+  void add_column_statistics(std::int64_t rows, std::int64_t columns, const T* scores,
+                             const double* inverse_temperature, T* max, double* sum) override;
+  void rescale_sums(std::int64_t n, const double* inverse_temperature, const T* max, const T* new_max,
+                    double* sum) override;
+  void contrastive_terms(const ContrastiveTerms<T>& terms, const double* inverse_temperature) override;
+  void softmax_lines(std::int64_t n, const double* inverse_temperature, const T* max, const double* sum,
+                     const double* weight, T* shift, T* offset) override;
+  void softmax_gradient(std::int64_t rows, std::int64_t columns, const T* scores,
+                        const double* inverse_temperature, SoftmaxLines<T> row_lines,
+                        SoftmaxLines<T> column_lines, T* gradient) override;
+  void add_pair_gradients(const ScoreTile& tile, std::int64_t pairs, const ScorePair* pair,
+                          const double* pair_gradient, const double* inverse_temperature,
+                          T* gradient) override {
+    for_pairs_in(tile, pairs, pair, [&](std::int64_t place, std::int64_t i) {
+      gradient[place] += static_cast<T>(*inverse_temperature * pair_gradient[i]);
+    });
+  }
+  void dot(std::int64_t n, const T* a, const T* b, double factor, double* result) override {
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (std::int64_t i = 0; i < n; ++i) sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
+    *result = factor * sum;
+  }
+};
+
+template <class T>
+void CpuScoreOps<T>::add_row_statistics(std::int64_t rows, std::int64_t columns, const T* scores,
+                                        const double* inverse_temperature, T* max, double* sum) {
+#pragma omp parallel for schedule(static) if (rows * columns >= kParallelScores)
+  for (std::int64_t i = 0; i < rows; ++i) {
+    add_row(columns, scores + i * columns, static_cast<T>(*inverse_temperature), max[i], sum[i]);
+  }
+}
+
+template <class T>
+void CpuScoreOps<T>::add_column_statistics(std::int64_t rows, std::int64_t columns, const T* scores,
+                                           const double* inverse_temperature, T* max, double* sum) {
 #pragma omp parallel for schedule(static) if (rows * columns >= kParallelScores)
   for (std::int64_t column = 0; column < columns; column += kStrip) {
     const std::int64_t width = std::min(kStrip, columns - column);
     for (std::int64_t row = 0; row < rows; row += kStripRows) {
       add_strip(std::min(kStripRows, rows - row), width, scores + row * columns + column, columns,
-                inverse_temperature, max + column, sum + column);
+                static_cast<T>(*inverse_temperature), max + column, sum + column);
     }
   }
 }
 
 template <class T>
-void softmax_gradient(std::int64_t rows, std::int64_t columns, T* scores, T inverse_temperature,
-                      SoftmaxLines<T> row_lines, SoftmaxLines<T> column_lines) {
+void CpuScoreOps<T>::rescale_sums(std::int64_t n, const double* inverse_temperature, const T* max,
+                                  const T* new_max, double* sum) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    if (max[i] == new_max[i]) continue;
+    const double difference = static_cast<double>(max[i]) - static_cast<double>(new_max[i]);
+    sum[i] *= std::exp(difference * *inverse_temperature);
+  }
+}
+
+template <class T>
+void CpuScoreOps<T>::contrastive_terms(const ContrastiveTerms<T>& terms, const double* inverse_temperature) {
+  double value = 0;
+  for (std::int64_t line = 0; line < terms.lines.lines; ++line) {
+    const double log_sum = std::log(terms.sum[line]);
+    double line_weight = 0;
+    for (std::int64_t at = terms.lines.begin[line]; at < terms.lines.begin[line + 1]; ++at) {
+      const std::int64_t pair = terms.lines.order != nullptr ? terms.lines.order[at] : at;
+      const double gap = static_cast<double>(terms.max[line]) - static_cast<double>(terms.score[pair]);
+      const double x = gap * *inverse_temperature + log_sum;
+      const double slope = terms.weight[pair] * sigmoid(x);
+      value += terms.weight[pair] * softplus(x);
+      line_weight += slope;
+      terms.gradient[pair] -= slope;
+    }
+    terms.line_weight[line] = line_weight;
+  }
+  *terms.value += value;
+}
+
+template <class T>
+void CpuScoreOps<T>::softmax_lines(std::int64_t n, const double* inverse_temperature, const T* max,
+                                   const double* sum, const double* weight, T* shift, T* offset) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    offset[i] = sum[i] == 0 ? kNone<T>
+                            : static_cast<T>(std::log(*inverse_temperature * weight[i]) - std::log(sum[i]));
+    shift[i] = finite_shift(max[i]);
+  }
+}
+
+template <class T>
+void CpuScoreOps<T>::softmax_gradient(std::int64_t rows, std::int64_t columns, const T* scores,
+                                      const double* inverse_temperature, SoftmaxLines<T> row_lines,
+                                      SoftmaxLines<T> column_lines, T* gradient) {
+  const T inverse = static_cast<T>(*inverse_temperature);
 #pragma omp parallel for schedule(static) if (rows * columns >= kParallelScores)
   for (std::int64_t i = 0; i < rows; ++i) {
-    T* row = scores + i * columns;
+    const T* score = scores + i * columns;
+    T* row = gradient + i * columns;
     const T shift = row_lines.shift[i], offset = row_lines.offset[i];
     if (column_lines.shift == nullptr) {
 #pragma omp simd
-      for (std::int64_t j = 0; j < columns; ++j) {
-        row[j] = vector_exp((row[j] - shift) * inverse_temperature + offset);
-      }
+      for (std::int64_t j = 0; j < columns; ++j) row[j] = vector_exp((score[j] - shift) * inverse + offset);
     } else {
       const T *column_shift = column_lines.shift, *column_offset = column_lines.offset;
 #pragma omp simd
       for (std::int64_t j = 0; j < columns; ++j) {
-        row[j] = vector_exp((row[j] - shift) * inverse_temperature + offset) +
-                 vector_exp((row[j] - column_shift[j]) * inverse_temperature + column_offset[j]);
+        row[j] = vector_exp((score[j] - shift) * inverse + offset) +
+                 vector_exp((score[j] - column_shift[j]) * inverse + column_offset[j]);
       }
     }
   }
 }
 
-#define TOLLER_INSTANTIATE(T)                                                                   \
-  template void add_row_statistics<T>(std::int64_t, std::int64_t, const T*, T, T*, double*);    \
-  template void add_column_statistics<T>(std::int64_t, std::int64_t, const T*, T, T*, double*); \
-  template void softmax_gradient<T>(std::int64_t, std::int64_t, T*, T, SoftmaxLines<T>, SoftmaxLines<T>);
-TOLLER_INSTANTIATE(float)
-TOLLER_INSTANTIATE(double)
-#undef TOLLER_INSTANTIATE
+}  // namespace
+
+template <class T>
+std::unique_ptr<ScoreOps<T>> make_cpu_score_ops() {
+  return std::make_unique<CpuScoreOps<T>>();
+}
+
+template std::unique_ptr<ScoreOps<float>> make_cpu_score_ops<float>();
+template std::unique_ptr<ScoreOps<double>> make_cpu_score_ops<double>();
 
 }  // namespace toller

@@ -1,0 +1,51 @@
+// ScoreOps on a GPU: the launchers of score_tiles.cuh behind the interface that the losses are written
+// against.
+#pragma once
+
+#include "cuda/cuda_memory.h"
+#include "cuda/workspace.h"
+#include "device/score_ops.h"
+
+namespace toller {
+
+template <class T>
+class CudaScoreOps final : public ScoreOps<T> {
+ public:
+  using Real = RealOf<T>;
+
+  /// Queues on the stream of `memory`, which must outlive this object.
+  explicit CudaScoreOps(CudaMemory& memory) : stream_(memory.stream()), workspace_(memory) {}
+
+  /// 1,024 × 8,192 floats, 32 MiB, stay in the second-level cache of an H100 (50 MB), a row is one block's
+  /// work, and the products are large enough to run at full speed.
+  std::int64_t tile_rows() const override { return 1024; }
+  std::int64_t tile_columns() const override { return 8192; }
+
+  void invert_temperature(const Real* log_temperature, double* result) override;
+  void read_pairs(const ScoreTile& tile, std::int64_t pairs, const ScorePair* pair, const Real* scores,
+                  Real* kept) override;
+  void mask_pairs(const ScoreTile& tile, std::int64_t pairs, const ScorePair* pair, Real* scores) override;
+  void reset_lines(std::int64_t n, Real* max, double* sum) override;
+  void add_row_statistics(std::int64_t rows, std::int64_t columns, const Real* scores,
+                          const double* inverse_temperature, Real* max, double* sum) override;
+  void add_column_statistics(std::int64_t rows, std::int64_t columns, const Real* scores,
+                             const double* inverse_temperature, Real* max, double* sum) override;
+  void rescale_sums(std::int64_t n, const double* inverse_temperature, const Real* max, const Real* new_max,
+                    double* sum) override;
+  void contrastive_terms(const ContrastiveTerms<Real>& terms, const double* inverse_temperature) override;
+  void softmax_lines(std::int64_t n, const double* inverse_temperature, const Real* max, const double* sum,
+                     const double* weight, Real* shift, Real* offset) override;
+  void softmax_gradient(std::int64_t rows, std::int64_t columns, const Real* scores,
+                        const double* inverse_temperature, SoftmaxLines<Real> row_lines,
+                        SoftmaxLines<Real> column_lines, T* gradient) override;
+  void add_pair_gradients(const ScoreTile& tile, std::int64_t pairs, const ScorePair* pair,
+                          const double* pair_gradient, const double* inverse_temperature,
+                          T* gradient) override;
+  void dot(std::int64_t n, const T* a, const Real* b, double factor, double* result) override;
+
+ private:
+  cudaStream_t stream_;
+  Workspace workspace_;
+};
+
+}  // namespace toller

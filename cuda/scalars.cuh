@@ -1,0 +1,14 @@
+// Single numbers that stay on the device. All pointers are device memory.
+#pragma once
+
+#include <cuda_runtime.h>
+
+namespace toller {
+
+/// y [1] += factor · x [0].
+void add_scalar(const double* x, double factor, float* y, cudaStream_t stream);
+
+/// x [1] = min(max(x, low), high).
+void clamp_scalar(float low, float high, float* x, cudaStream_t stream);
+
+}  // namespace toller
