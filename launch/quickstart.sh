@@ -85,7 +85,7 @@ train() {
 }
 
 evaluate() {  # evaluate TITLE NAME ARGUMENT…
-  step "$1" "evaluate-$2" "$run/results/$2.json" "${alone[@]}" "$toller" evaluate --data "$run/store.h5" \
+  step "$1" "evaluate-$2" "$run/results/$2.json" "${alone[@]}" "$toller" evaluate --device cpu --data "$run/store.h5" \
     --split test --json "$run/results/$2.json" "${@:3}"
 }
 
