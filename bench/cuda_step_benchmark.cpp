@@ -160,6 +160,7 @@ class Runner {
       batch.queries.push_back(row);
       batch.documents.push_back(row);
       batch.document_offsets.push_back(i + 1);
+      batch.grades.push_back(1);
       batch.positives.push_back(1);
       batch.split_rows.push_back(row);
     }

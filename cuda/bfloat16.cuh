@@ -12,22 +12,22 @@ namespace toller {
 
 using bfloat16 = __nv_bfloat16;
 
-__device__ __forceinline__ float to_float(float x) {
+__host__ __device__ __forceinline__ float to_float(float x) {
   return x;
 }
-__device__ __forceinline__ float to_float(bfloat16 x) {
+__host__ __device__ __forceinline__ float to_float(bfloat16 x) {
   return __bfloat162float(x);
 }
 
 /// Rounds to nearest even.
 template <class T>
-__device__ __forceinline__ T from_float(float x);
+__host__ __device__ __forceinline__ T from_float(float x);
 template <>
-__device__ __forceinline__ float from_float<float>(float x) {
+__host__ __device__ __forceinline__ float from_float<float>(float x) {
   return x;
 }
 template <>
-__device__ __forceinline__ bfloat16 from_float<bfloat16>(float x) {
+__host__ __device__ __forceinline__ bfloat16 from_float<bfloat16>(float x) {
   return __float2bfloat16_rn(x);
 }
 

@@ -38,7 +38,7 @@ class CudaOps : public Ops<T>, public CudaMemory {
   void begin_step() override;
   void check_sizes(std::int64_t hidden, std::int64_t heads) const override;
   /// Enough to fill the GPU many times over; a limit is there for the scratch memory of the backward pass.
-  std::int64_t chunk_tokens() const override { return 1 << 15; }
+  std::int64_t chunk_tokens() const override { return 1 << 16; }
   PackedSequences upload_sequences(const PackedSequences& host) override;
 
   void gemm(bool transpose_a, bool transpose_b, std::int64_t m, std::int64_t n, std::int64_t k, const T* a,

@@ -1,6 +1,10 @@
 #include "cuda/cuda_score_ops.h"
 
 #include "cuda/device_storage.h"
+#include "cuda/elementwise.cuh"
+#include "cuda/list_loss.cuh"
+#include "cuda/mann_whitney.cuh"
+#include "cuda/scalars.cuh"
 #include "cuda/score_tiles.cuh"
 
 namespace toller {
@@ -80,6 +84,104 @@ void CudaScoreOps<T>::add_pair_gradients(const ScoreTile& tile, std::int64_t pai
 template <class T>
 void CudaScoreOps<T>::dot(std::int64_t n, const T* a, const Real* b, double factor, double* result) {
   toller::dot(n, on_device(a), b, factor, result, workspace_.at_least<double>(dot_workspace(n)), stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::list_scores(const ScoreLists& lists, std::int64_t dimension, const T* query,
+                                  const T* document, double* score) {
+  toller::list_scores(lists, dimension, on_device(query), on_device(document), score, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::list_losses(const ListLossSetup& setup, const ScoreLists& lists, const double* score,
+                                  const double* inverse_temperature, double* gradient, double* totals) {
+  toller::list_losses(setup, lists, score, inverse_temperature, gradient, totals,
+                      workspace_.at_least<double>(list_losses_workspace(lists.lists)), stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::list_embedding_gradients(const ScoreLists& lists, std::int64_t dimension,
+                                               const double* gradient, const double* count, const T* query,
+                                               const T* document, Real* d_query, Real* d_document) {
+  toller::list_embedding_gradients(lists, dimension, gradient, count, on_device(query), on_device(document),
+                                   d_query, d_document, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::divide(const double* total, const double* count, double* result) {
+  toller::divide(total, count, result, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::add_scaled(std::int64_t n, double factor, const Real* x, Real* y) {
+  toller::add_scaled(n, static_cast<float>(factor), x, y, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::add_scaled_number(double factor, const double* x, double* y) {
+  toller::add_scaled_number(factor, x, y, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::largest_norm(std::int64_t rows, std::int64_t columns, const T* x, double* result) {
+  toller::largest_norm(rows, columns, on_device(x), result, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::lay_grid(const double* norms, const double* inverse_temperature, std::int64_t capacity,
+                               ScoreGrid* grid) {
+  toller::lay_grid(norms, inverse_temperature, capacity, grid, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::deposit(std::int64_t n, const Real* scores, const ScoreGrid* grid, int fraction_bits,
+                              std::int64_t* weight) {
+  toller::deposit(n, scores, grid, fraction_bits, weight, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::read_deposits(std::int64_t n, const std::int64_t* weight, int fraction_bits,
+                                    double* result) {
+  toller::read_deposits(n, weight, fraction_bits, result, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::pair_on_grid(const GridPairs<Real>& pairs, const ScoreGrid* grid) {
+  toller::pair_on_grid(pairs, grid, workspace_.at_least<double>(pair_on_grid_workspace(pairs.capacity)),
+                       stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::read_slopes(std::int64_t n, const Real* scores, const ScoreGrid* grid,
+                                  const Real* slope, double* result) {
+  toller::read_slopes(n, scores, grid, slope, result, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::slope_gradient(std::int64_t n, const Real* scores, const ScoreGrid* grid,
+                                     const Real* slope, T* gradient) {
+  toller::read_slopes(n, scores, grid, slope, on_device(gradient), stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::add_positive_sums(const ScoreTile& tile, const Real* scores,
+                                        const double* inverse_temperature, const PositiveSums<Real>& sums) {
+  toller::add_positive_sums(tile, scores, inverse_temperature, sums, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::pairwise_gradient(std::int64_t rows, std::int64_t columns, const Real* scores,
+                                        const double* inverse_temperature, std::int64_t positives,
+                                        const std::int64_t* begin, const Real* positive_score,
+                                        const double* weight, T* gradient) {
+  toller::pairwise_gradient(rows, columns, scores, inverse_temperature, positives, begin, positive_score,
+                            weight, on_device(gradient), stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::pairwise_terms(std::int64_t n, const double* weight, const PositiveSums<Real>& sums,
+                                     double* gradient, double* value, double* log_temperature) {
+  toller::pairwise_terms(n, weight, sums, gradient, value, log_temperature, stream_);
 }
 
 template class CudaScoreOps<BFloat16>;

@@ -43,6 +43,35 @@ class CudaScoreOps final : public ScoreOps<T> {
                           T* gradient) override;
   void dot(std::int64_t n, const T* a, const Real* b, double factor, double* result) override;
 
+  void list_scores(const ScoreLists& lists, std::int64_t dimension, const T* query, const T* document,
+                   double* score) override;
+  void list_losses(const ListLossSetup& setup, const ScoreLists& lists, const double* score,
+                   const double* inverse_temperature, double* gradient, double* totals) override;
+  void list_embedding_gradients(const ScoreLists& lists, std::int64_t dimension, const double* gradient,
+                                const double* count, const T* query, const T* document, Real* d_query,
+                                Real* d_document) override;
+  void divide(const double* total, const double* count, double* result) override;
+  void add_scaled(std::int64_t n, double factor, const Real* x, Real* y) override;
+  void add_scaled_number(double factor, const double* x, double* y) override;
+  void largest_norm(std::int64_t rows, std::int64_t columns, const T* x, double* result) override;
+  void lay_grid(const double* norms, const double* inverse_temperature, std::int64_t capacity,
+                ScoreGrid* grid) override;
+  void deposit(std::int64_t n, const Real* scores, const ScoreGrid* grid, int fraction_bits,
+               std::int64_t* weight) override;
+  void read_deposits(std::int64_t n, const std::int64_t* weight, int fraction_bits, double* result) override;
+  void pair_on_grid(const GridPairs<Real>& pairs, const ScoreGrid* grid) override;
+  void read_slopes(std::int64_t n, const Real* scores, const ScoreGrid* grid, const Real* slope,
+                   double* result) override;
+  void slope_gradient(std::int64_t n, const Real* scores, const ScoreGrid* grid, const Real* slope,
+                      T* gradient) override;
+  void add_positive_sums(const ScoreTile& tile, const Real* scores, const double* inverse_temperature,
+                         const PositiveSums<Real>& sums) override;
+  void pairwise_gradient(std::int64_t rows, std::int64_t columns, const Real* scores,
+                         const double* inverse_temperature, std::int64_t positives, const std::int64_t* begin,
+                         const Real* positive_score, const double* weight, T* gradient) override;
+  void pairwise_terms(std::int64_t n, const double* weight, const PositiveSums<Real>& sums, double* gradient,
+                      double* value, double* log_temperature) override;
+
  private:
   cudaStream_t stream_;
   Workspace workspace_;

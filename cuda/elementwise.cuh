@@ -15,4 +15,7 @@ void convert(std::int64_t n, const float* from, bfloat16* to, cudaStream_t strea
 /// x [n] *= factor (Ops::scale).
 void scale(std::int64_t n, float factor, float* x, cudaStream_t stream);
 
+/// y [n] += factor · x. x and y do not overlap.
+void add_scaled(std::int64_t n, float factor, const float* x, float* y, cudaStream_t stream);
+
 }  // namespace toller

@@ -14,6 +14,14 @@ __global__ void clamp_scalar_kernel(float low, float high, float* x) {
   *x = *x < low ? low : (*x > high ? high : *x);
 }
 
+__global__ void divide_kernel(const double* total, const double* count, double* result) {
+  *result = *count == 0 ? 0 : *total / *count;
+}
+
+__global__ void add_scaled_number_kernel(double factor, const double* x, double* y) {
+  *y += factor * *x;
+}
+
 }  // namespace
 
 void add_scalar(const double* x, double factor, float* y, cudaStream_t stream) {
@@ -22,6 +30,14 @@ void add_scalar(const double* x, double factor, float* y, cudaStream_t stream) {
 
 void clamp_scalar(float low, float high, float* x, cudaStream_t stream) {
   launch<clamp_scalar_kernel>(1, 1, 0, stream, low, high, x);
+}
+
+void divide(const double* total, const double* count, double* result, cudaStream_t stream) {
+  launch<divide_kernel>(1, 1, 0, stream, total, count, result);
+}
+
+void add_scaled_number(double factor, const double* x, double* y, cudaStream_t stream) {
+  launch<add_scaled_number_kernel>(1, 1, 0, stream, factor, x, y);
 }
 
 }  // namespace toller

@@ -9,12 +9,14 @@ set(TOLLER_CUDA_SOURCES
     gelu.cu
     gpu_sharing.cpp
     launch.cpp
+    list_loss.cu
     matrix_product.cpp matrix_product_plans.cpp
     norm.cu
     optimizer.cu
     pooling.cu
     row_segments.cpp
     scalars.cu
+    score_deposits.cu score_grid.cu score_pairwise.cu
     score_lines.cu score_pairs.cu score_tiles.cu
     shared_library.cpp
     staged_communicator.cpp)

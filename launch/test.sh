@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds into build/ and runs the tests, leaving out those that take minutes (label "long")
-# or need Python packages (label "reference"). Ends with ctest's summary; exit status 0 if every test passed.
+# Installs what is missing, builds into build/ and runs the tests, leaving out those that take minutes (label "long"),
+# need Python packages (label "reference") or a GPU (label "gpu"; see launch/gpu_check.sh). Ends with ctest's summary; exit
+# status 0 if every test passed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -6,6 +6,8 @@
 #include <array>
 #include <cstdint>
 
+#include "host_device.h"
+
 namespace toller {
 
 /// What a random number is for. Numbers of different streams are independent.
@@ -15,14 +17,15 @@ enum class RandomStream : std::uint32_t {
   kSampleDocument = 3,
   kDropout = 4,
   kSplit = 5,
+  kRanking = 6,
 };
 
 using PhiloxBlock = std::array<std::uint32_t, 4>;
 
 /// The ten rounds of Philox4x32, in place: the counter c0 … c3 is encrypted under the key k0, k1. Scalars and
 /// an unrolled loop, so that a loop over many counters runs on whole vectors.
-inline void philox4x32_rounds(std::uint32_t& c0, std::uint32_t& c1, std::uint32_t& c2, std::uint32_t& c3,
-                              std::uint32_t k0, std::uint32_t k1) {
+TOLLER_HOST_DEVICE inline void philox4x32_rounds(std::uint32_t& c0, std::uint32_t& c1, std::uint32_t& c2,
+                                                 std::uint32_t& c3, std::uint32_t k0, std::uint32_t k1) {
 #if !defined(__CUDACC__)
 #pragma GCC unroll 10
 #endif
@@ -53,7 +56,7 @@ inline PhiloxBlock random_block(std::uint64_t seed, RandomStream stream, std::ui
 }
 
 /// Uniform in (0, 1), never 0 or 1.
-inline double uniform_open(std::uint32_t bits) {
+TOLLER_HOST_DEVICE inline double uniform_open(std::uint32_t bits) {
   return (bits + 0.5) * 0x1.0p-32;
 }
 

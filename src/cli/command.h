@@ -36,6 +36,7 @@ int run_evaluate(CommandContext& context);
 int run_encode(CommandContext& context);
 int run_fuse(CommandContext& context);
 int run_inspect(CommandContext& context);
+int run_losses(CommandContext& context);
 
 /// Reads the command line into a variables_map. Adds `--help` and `--config FILE` ("key = value" lines, or a
 /// flat .json object); a flag beats the file. Unknown keys in either throw UsageError that suggests the

@@ -70,10 +70,24 @@ po::options_description declare_options(TrainingOptions& options, std::string& r
       "accumulate", into(options.accumulate), "batches whose gradients make one step")(
       "positives", into(options.positives), "relevant documents drawn for a query")(
       "hard-negatives", into(options.hard_negatives), "documents judged not relevant drawn for a query")(
-      "loss", into(options.loss, "NAME"), "infonce")("temperature", into(options.temperature),
-                                                     "of the scores")(
+      "sampling", into(options.sampling, "NAME"),
+      "of these: by grade, hard-first (nearest to the border of relevance) or random")(
+      "loss",
+      po::value<std::vector<std::string>>(&options.loss)
+          ->composing()
+          ->default_value(options.loss, fmt::format("{}", fmt::join(options.loss, " ")))
+          ->value_name("NAME[:WEIGHT]"),
+      "given several times, their weighted sum; 'toller losses' lists them")(
+      "temperature", into(options.temperature), "of the scores")(
       "learn-temperature", flag(options.learn_temperature), "train the temperature too")(
-      "symmetric", flag(options.symmetric), "average with the loss of the documents over the queries");
+      "symmetric", flag(options.symmetric),
+      "infonce: average with the loss of the documents over the queries")(
+      "mw-scope", into(options.mw_scope, "NAME"), "mw: pairs of scores of the whole batch, or of one query")(
+      "list-scale", into(options.list_scale),
+      "by which the pairwise losses multiply scores; 0: 1 for bpr, 5 for the others")(
+      "margin", into(options.margin), "hinge")("pg-samples", into(options.pg_samples),
+                                               "pg-rank: rankings drawn a query")(
+      "pg-cutoff", into(options.pg_cutoff), "pg-rank: k of nDCG@k");
 
   po::options_description optimiser("Optimiser");
   optimiser.add_options()("lr", into(options.lr), "highest learning rate")(

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <compare>
+#include <cstdlib>
 #include <unordered_map>
 #include <utility>
 
@@ -9,6 +11,13 @@
 #include "random.h"
 
 namespace toller {
+
+DocumentSampling sampling_from_name(const std::string& name) {
+  if (name == "grade") return DocumentSampling::kGrade;
+  if (name == "hard-first") return DocumentSampling::kHardFirst;
+  if (name == "random") return DocumentSampling::kRandom;
+  fail_usage("--sampling '{}' is unknown; choose grade, hard-first, random", name);
+}
 
 BatchShare batch_share(std::int64_t batch_size, int rank, int ranks) {
   return {batch_size * rank / ranks, batch_size * (rank + 1) / ranks};
@@ -42,21 +51,34 @@ void BatchPlan::shuffle(std::int64_t epoch) {
 }
 
 void BatchPlan::sample(std::int64_t split_row, std::int64_t epoch, bool relevant, std::int64_t count,
-                       std::vector<std::int32_t>& documents) const {
-  // The items with the smallest −log(u)/weight are a weighted sample without replacement (Efraimidis &
-  // Spirakis, 2006).
-  std::vector<std::pair<double, std::int32_t>> keys;
+                       GlobalBatch& batch) const {
+  struct Candidate {
+    std::int64_t border;  ///< distance of the grade from the border of relevance, where that matters
+    double lot;
+    std::int64_t judgement;
+    auto operator<=>(const Candidate&) const = default;
+  };
+  std::vector<Candidate> candidates;
   for (std::int64_t j = split_.offsets[split_row]; j < split_.offsets[split_row + 1]; ++j) {
     const std::int32_t grade = split_.grade[j];
     if ((grade > 0) != relevant) continue;
-    const double weight = relevant ? std::exp2(std::min(grade, 60)) - 1 : 1;
+    // The items with the smallest −log(u)/weight are a weighted sample without replacement (Efraimidis &
+    // Spirakis, 2006).
+    const bool by_grade = relevant && options_.sampling == DocumentSampling::kGrade;
+    const double weight = by_grade ? std::exp2(std::min(grade, 60)) - 1 : 1;
     const PhiloxBlock bits = random_block(options_.seed, RandomStream::kSampleDocument,
                                           static_cast<std::uint64_t>(j), static_cast<std::uint32_t>(epoch));
-    keys.emplace_back(-std::log(uniform_open(bits[0])) / weight, split_.document[j]);
+    const bool hard_first = options_.sampling == DocumentSampling::kHardFirst;
+    candidates.push_back(
+        {hard_first ? std::abs(std::int64_t{grade}) : 0, -std::log(uniform_open(bits[0])) / weight, j});
   }
-  const auto taken = std::min<std::size_t>(static_cast<std::size_t>(count), keys.size());
-  std::partial_sort(keys.begin(), keys.begin() + static_cast<std::ptrdiff_t>(taken), keys.end());
-  for (std::size_t i = 0; i < taken; ++i) documents.push_back(keys[i].second);
+  const auto taken = std::min<std::size_t>(static_cast<std::size_t>(count), candidates.size());
+  std::partial_sort(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(taken),
+                    candidates.end());
+  for (std::size_t i = 0; i < taken; ++i) {
+    batch.documents.push_back(split_.document[candidates[i].judgement]);
+    batch.grades.push_back(std::max(split_.grade[candidates[i].judgement], 0));
+  }
 }
 
 GlobalBatch BatchPlan::batch(std::int64_t index) {
@@ -69,10 +91,10 @@ GlobalBatch BatchPlan::batch(std::int64_t index) {
     const std::int64_t row = order_[i];
     batch.split_rows.push_back(row);
     batch.queries.push_back(split_.query[row]);
-    sample(row, epoch, true, options_.positives, batch.documents);
+    sample(row, epoch, true, options_.positives, batch);
     batch.positives.push_back(static_cast<std::int32_t>(static_cast<std::int64_t>(batch.documents.size()) -
                                                         batch.document_offsets.back()));
-    sample(row, epoch, false, options_.hard_negatives, batch.documents);
+    sample(row, epoch, false, options_.hard_negatives, batch);
     batch.document_offsets.push_back(static_cast<std::int64_t>(batch.documents.size()));
   }
   return batch;
@@ -109,6 +131,14 @@ CandidateRelations BatchPlan::relations(const GlobalBatch& batch, const BatchSha
     relations.excluded.erase(std::unique(relations.excluded.begin() + begin, relations.excluded.end()),
                              relations.excluded.end());
     relations.excluded_offsets.push_back(static_cast<std::int64_t>(relations.excluded.size()));
+  }
+  relations.own_offsets.assign(batch.document_offsets.begin() + share.first,
+                               batch.document_offsets.begin() + share.last + 1);
+  for (std::int64_t i = share.first; i < share.last; ++i) {
+    const std::int32_t own = store_.same_document[batch.queries[i]];
+    for (std::int64_t column = batch.document_offsets[i]; column < batch.document_offsets[i + 1]; ++column) {
+      relations.own_grade.push_back(batch.documents[column] == own ? -1 : batch.grades[column]);
+    }
   }
   return relations;
 }

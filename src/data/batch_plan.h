@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "data/token_store.h"
@@ -14,6 +15,7 @@ struct GlobalBatch {
   std::vector<std::int32_t> queries;              ///< [B] rows of TokenStore::queries
   std::vector<std::int64_t> document_offsets{0};  ///< [B + 1] documents of query i in `documents`
   std::vector<std::int32_t> documents;            ///< [M] rows of TokenStore::documents
+  std::vector<std::int32_t> grades;               ///< [M] as the split judges them; 0 where that is below 0
   std::vector<std::int32_t> positives;            ///< [B] how many of a query's documents are positives
   std::vector<std::int64_t> split_rows;           ///< [B] rows of the split (for the judgements)
 
@@ -38,14 +40,28 @@ struct CandidateRelations {
   /// Every other candidate that is judged relevant for the query, or is the query's own document: it must not
   /// count as a negative, from whichever rank it comes.
   std::vector<std::int32_t> excluded;
+  /// The documents that query i brought are the columns own_offsets[i] … own_offsets[i+1], from
+  /// own_offsets[0] on with these grades: 0 where judged not relevant, −1 for the query's own document.
+  std::vector<std::int64_t> own_offsets;
+  std::vector<std::int32_t> own_grade;
 };
+
+/// Which of a query's documents come into a batch, without replacement, anew every epoch.
+enum class DocumentSampling {
+  kGrade,      ///< relevant ones with a chance ∝ 2^grade − 1, the others with equal chances
+  kHardFirst,  ///< those nearest to the border first: the lowest grades above 0, the highest of the others
+  kRandom,     ///< with equal chances
+};
+
+/// grade, hard-first or random; UsageError otherwise.
+DocumentSampling sampling_from_name(const std::string& name);
 
 struct BatchPlanOptions {
   std::uint64_t seed = 1;
   std::int64_t global_batch = 64;
-  std::int64_t positives = 1;  ///< a query, at most; drawn without replacement, chance ∝ 2^grade − 1
-  std::int64_t hard_negatives =
-      0;  ///< a query, at most; drawn uniformly from the documents judged not relevant
+  std::int64_t positives = 1;       ///< a query, at most
+  std::int64_t hard_negatives = 0;  ///< a query, at most: documents judged not relevant
+  DocumentSampling sampling = DocumentSampling::kGrade;
 };
 
 class BatchPlan {
@@ -65,10 +81,9 @@ class BatchPlan {
 
  private:
   void shuffle(std::int64_t epoch);
-  /// Up to `count` judgements of a row of the split with positive weight, by weighted sampling without
-  /// replacement.
+  /// Adds up to `count` documents of a row of the split to the batch, relevant ones or others.
   void sample(std::int64_t split_row, std::int64_t epoch, bool relevant, std::int64_t count,
-              std::vector<std::int32_t>& documents) const;
+              GlobalBatch& batch) const;
 
   const TokenStore& store_;
   const Split& split_;

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "device/lists/list_loss.h"
 #include "element.h"
 
 namespace toller {
@@ -56,6 +57,41 @@ struct ContrastiveTerms {
   double* line_weight = nullptr;   ///< [lines] overwritten: Σ_p w_p sigmoid(A − z_p)
   double* gradient = nullptr;      ///< [pairs] −= w_p sigmoid(A − z_p), that is ∂L/∂z_p
   double* value = nullptr;         ///< [1] += Σ terms
+};
+
+/// A grid over scores, memory of the device: point j lies at (origin + j) / inverse_step. The step is a power
+/// of two, so that the place of a score among the points is found without rounding. The same on all ranks.
+struct ScoreGrid {
+  double inverse_step;  ///< NaN: no grid (see lay_grid)
+  double inverse_temperature;
+  double largest_score;  ///< a bound of |s|
+  std::int64_t origin;
+  std::int64_t points;  ///< that the scores take; 0 where they or the temperature are not finite
+};
+
+/// What all pairs of a positive score a and a negative score b of all ranks amount to, with z = (b − a) ·
+/// inverse_temperature: L = Σ softplus(z) / (positives · negatives); 0 where there are none.
+template <class Real>
+struct GridPairs {
+  std::int64_t capacity = 0;          ///< points that the arrays have room for
+  const double* positive = nullptr;   ///< [capacity] deposited positives
+  const double* negative = nullptr;   ///< [capacity] deposited negatives
+  const double* count = nullptr;      ///< [2] positives, negatives
+  Real* positive_slope = nullptr;     ///< [capacity] −Σ_b σ(z) / count: ∂L/∂s / inverse_temperature
+  Real* negative_slope = nullptr;     ///< [capacity] Σ_a σ(z) · inverse_temperature / count: ∂L/∂s
+  double* value = nullptr;            ///< [1] overwritten: L
+  double* log_temperature = nullptr;  ///< [1] overwritten: ∂L/∂ log τ
+};
+
+/// Positives against the negatives of a tile, pair by pair: z = (b − a) · inverse_temperature.
+template <class Real>
+struct PositiveSums {
+  std::int64_t positives = 0;
+  const ScorePair* pair = nullptr;  ///< positive p meets its own row only; null: all rows
+  const Real* score = nullptr;      ///< [positives]
+  double* value = nullptr;          ///< [positives] += Σ_b softplus(z)
+  double* slope = nullptr;          ///< [positives] += Σ_b σ(z)
+  double* moment = nullptr;         ///< [positives] += Σ_b z σ(z)
 };
 
 template <class T>
@@ -108,6 +144,71 @@ class ScoreOps {
 
   /// result [1] = factor · ⟨a, b⟩, n elements, added up in double.
   virtual void dot(std::int64_t n, const T* a, const Real* b, double factor, double* result) = 0;
+
+  // ---- lists: queries with documents of their own (device/lists/list_loss.h)
+  // ------------------------------------------------------------------------------------------------------
+  /// score [documents] = ⟨q, d⟩ of each document and its list's query; query and document are [., dimension].
+  virtual void list_scores(const ScoreLists& lists, std::int64_t dimension, const T* query, const T* document,
+                           double* score) = 0;
+  /// gradient [documents] = derivatives of each list's value by its scores; totals [2] = the sums over the
+  /// lists of their values and of their derivatives by log τ (0 where the loss has no τ).
+  virtual void list_losses(const ListLossSetup& setup, const ScoreLists& lists, const double* score,
+                           const double* inverse_temperature, double* gradient, double* totals) = 0;
+  /// With the number of lists of all ranks in count [1], and gradients of the sum over all lists: the rows of
+  /// d_query and d_document that belong to a list = gradients of the mean, the other rows are left alone.
+  virtual void list_embedding_gradients(const ScoreLists& lists, std::int64_t dimension,
+                                        const double* gradient, const double* count, const T* query,
+                                        const T* document, Real* d_query, Real* d_document) = 0;
+  /// result [1] = total [0] / count [0], or 0 where the count is 0.
+  virtual void divide(const double* total, const double* count, double* result) = 0;
+
+  /// y [n] += factor · x.
+  virtual void add_scaled(std::int64_t n, double factor, const Real* x, Real* y) = 0;
+  /// y [1] += factor · x [0].
+  virtual void add_scaled_number(double factor, const double* x, double* y) = 0;
+
+  // ---- Mann–Whitney: positives against negatives
+  // --------------------------------------------------------------------------------------------------------
+  /// result [1] = the largest Euclidean norm of a row of x [rows, columns]; 0 without rows, ∞ where a number
+  /// is not finite.
+  virtual void largest_norm(std::int64_t rows, std::int64_t columns, const T* x, double* result) = 0;
+  /// Lays a grid over scores up to norms [0] · norms [1] in size. Its step is the largest power of two that
+  /// is at most τ/16. Where it would take more than `capacity` points, or where anything is not finite, there
+  /// is no grid: everything that is made of it is NaN.
+  virtual void lay_grid(const double* norms, const double* inverse_temperature, std::int64_t capacity,
+                        ScoreGrid* grid) = 0;
+  /// weight [capacity] += the scores' weights at the six points around each (Lagrange's polynomials of degree
+  /// 5), in units of 2^−fraction_bits. Integers: their sum does not depend on the order. −∞ is left out. The
+  /// caller sees to it that 2^fraction_bits times the number of all scores stays below 2⁶³.
+  virtual void deposit(std::int64_t n, const Real* scores, const ScoreGrid* grid, int fraction_bits,
+                       std::int64_t* weight) = 0;
+  /// result [n] = weight [n] · 2^−fraction_bits.
+  virtual void read_deposits(std::int64_t n, const std::int64_t* weight, int fraction_bits,
+                             double* result) = 0;
+  /// Time linear in the points. Relative error of sums over pairs: 10⁻⁹.
+  virtual void pair_on_grid(const GridPairs<Real>& pairs, const ScoreGrid* grid) = 0;
+  /// result [n] = slope at the scores, interpolated with the weights of deposit().
+  virtual void read_slopes(std::int64_t n, const Real* scores, const ScoreGrid* grid, const Real* slope,
+                           double* result) = 0;
+  /// gradient [n] = slope at the scores; 0 where the score is −∞. May be the scores' own memory where T is
+  /// Real.
+  virtual void slope_gradient(std::int64_t n, const Real* scores, const ScoreGrid* grid, const Real* slope,
+                              T* gradient) = 0;
+
+  /// Adds the negatives of the tile (scores; −∞ is none) to the sums.
+  virtual void add_positive_sums(const ScoreTile& tile, const Real* scores, const double* inverse_temperature,
+                                 const PositiveSums<Real>& sums) = 0;
+  /// gradient [rows, columns] = weight [row] · inverse_temperature · Σ_a σ((s − a) · inverse_temperature)
+  /// over the positives begin [row] … begin [row + 1] of the row, or over all `positives` where begin is
+  /// null. May be the scores' own memory where T is Real.
+  virtual void pairwise_gradient(std::int64_t rows, std::int64_t columns, const Real* scores,
+                                 const double* inverse_temperature, std::int64_t positives,
+                                 const std::int64_t* begin, const Real* positive_score, const double* weight,
+                                 T* gradient) = 0;
+  /// Of the positives' sums: gradient [n] = −weight slope; value [1] = Σ weight value, log_temperature [1] =
+  /// −Σ weight moment.
+  virtual void pairwise_terms(std::int64_t n, const double* weight, const PositiveSums<Real>& sums,
+                              double* gradient, double* value, double* log_temperature) = 0;
 };
 
 /// The CPU implementation: one exponential an element and direction, in vector loops; rows, or strips of

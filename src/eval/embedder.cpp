@@ -12,6 +12,9 @@
 namespace toller {
 namespace {
 
+/// Tokens a pack, at least: a pass that keeps nothing is content with more than the training step on a CPU.
+constexpr std::int64_t kLeastPack = 2048;
+
 /// First row of every rank's slice (and the end): about equal numbers of tokens.
 std::vector<std::int64_t> token_balanced_slices(const TokenTable& table, int ranks) {
   std::vector<std::int64_t> first{0};
@@ -53,7 +56,7 @@ class Embedder::ModelOn : public Embedder::Model {
  private:
   /// Rows [begin, result) into the pack.
   std::int64_t fill_pack(const TokenTable& table, std::int64_t begin, std::int64_t last) {
-    const std::int64_t most = 2 * ops_.chunk_tokens();
+    const std::int64_t most = std::max(kLeastPack, ops_.chunk_tokens());
     pack_.clear();
     std::int64_t row = begin;
     for (; row < last && (row == begin || pack_.token_count() + table.length(row) <= most); ++row) {

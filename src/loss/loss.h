@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "comm/tensor_communicator.h"
 #include "device/arena.h"
@@ -34,6 +35,18 @@ struct LossBatch {
   /// documents, the query's own document): ascending, disjoint from the positives.
   std::span<const std::int64_t> excluded_offsets;  ///< [b + 1]
   std::span<const std::int32_t> excluded;
+
+  /// The documents that query i itself brought, for the list-wise losses: the columns own_offsets[i] …
+  /// own_offsets[i+1]. Empty: not known.
+  std::span<const std::int64_t> own_offsets = {};  ///< [b + 1]
+  /// Their grades, from column own_offsets[0] on: 0 for a document judged not relevant, −1 for one that is
+  /// left out (the query's own).
+  std::span<const std::int32_t> own_grade = {};
+  std::span<const float> own_teacher = {};  ///< scores of a teacher, likewise; empty: none
+
+  /// For random numbers: the batch's number in the training, and the number of this rank's first query in it.
+  std::int64_t step = 0;
+  std::int64_t first_query = 0;
 };
 
 /// Where the results go; memory of the device.
@@ -50,6 +63,8 @@ struct LossSize {
   std::int64_t queries = 0;  ///< b
   std::int64_t candidates = 0;
   std::int64_t positives = 0;  ///< over the rank's queries
+  std::int64_t own = 0;        ///< documents that the rank's queries brought
+  std::int64_t dimension = 0;  ///< of the embeddings
 };
 
 template <class T>
@@ -80,5 +95,56 @@ struct InfoNceOptions {
 /// batch.
 template <class T>
 std::unique_ptr<Loss<T>> make_infonce(Ops<T>& ops, ScoreOps<T>& score_ops, const InfoNceOptions& options);
+
+/// A loss of the scores of each query's own documents (the family of device/lists/list_loss.h; formulas in
+/// docs/losses.md): the mean over the queries of all ranks that have a pair to compare,
+///   listnet, listmle, ranknet, weighted ranknet, lambda, irpo, margin-mse, pg-rank: two documents of
+///   different grade; bpr, reverse-bpr, hinge: a document of a grade above 0 and one of grade 0; kl: two
+///   documents.
+/// Other queries do not count. 0 when no query does. Scores and their derivatives are double; work and memory
+/// are O(own documents) beside the gradients, and for most kinds a list's length squared. Throws UsageError
+/// for options out of range; compute() throws Error for a batch without lists, or without the teacher's
+/// scores where they are wanted.
+template <class T>
+std::unique_ptr<Loss<T>> make_list_loss(Ops<T>& ops, ScoreOps<T>& score_ops, const ListLossOptions& options);
+
+template <class T>
+struct WeightedLoss {
+  std::unique_ptr<Loss<T>> loss;
+  double weight = 1;
+};
+
+/// Σ weight · loss. Takes memory for the gradients of one loss beside the sum. Throws UsageError when there
+/// are no terms, or a weight that is not a finite number.
+template <class T>
+std::unique_ptr<Loss<T>> make_weighted_sum(Ops<T>& ops, ScoreOps<T>& score_ops,
+                                           std::vector<WeightedLoss<T>> terms);
+
+struct MwOptions {
+  bool exact = false;  ///< pair by pair, as a reference: time in |S⁺||S⁻|, and the host waits for the device
+  bool per_query = false;  ///< pairs of one query only, mean over queries
+  /// Points that the grid may have, at most kMwMostGridPoints; as many sums go over ranks, twice. 0: what
+  /// unit vectors take at temperatures from 0.001 on (mw_grid_points).
+  std::int64_t grid_points = 0;
+  std::int64_t tile_rows = 0;     ///< queries a tile; 0: what suits the device
+  std::int64_t tile_columns = 0;  ///< candidates a tile; likewise
+};
+
+inline constexpr std::int64_t kMwMostGridPoints = std::int64_t{1} << 22;
+/// Points of the grid that scores of at most that size take at temperatures from `least_temperature` on: 33
+/// to 66 · largest_score / least_temperature. UsageError where they are too many.
+std::int64_t mw_grid_points(double least_temperature, double largest_score = 1);
+
+/// Mann–Whitney, the smooth form of 1 − AUC over the pairs of a positive and a negative score of the whole
+/// global batch (arXiv 2510.00137):
+///   L = 1/(|S⁺||S⁻|) Σ_{a ∈ S⁺} Σ_{b ∈ S⁻} softplus((b − a)/τ),   s = ⟨q, d⟩;
+/// `per_query`: L = 1/B Σ_i of the same over the pairs of query i. 0 where there are no negatives. Time is
+/// linear in the scores (per query: times its positives). Relative error of the grid form against the exact
+/// one: 10⁻⁹ in double; ∂L/∂ log τ, a sum of terms of both signs, is exact to 10⁻⁹ absolute. Memory: O(tile +
+/// M + grid). Scores larger than the grid can hold, and those that are not finite, make value and gradients
+/// NaN; for the former the next compute() throws Error with the numbers. Throws UsageError for sizes out of
+/// range; compute() throws Error for lists that do not fit the batch.
+template <class T>
+std::unique_ptr<Loss<T>> make_mw(Ops<T>& ops, ScoreOps<T>& score_ops, const MwOptions& options);
 
 }  // namespace toller

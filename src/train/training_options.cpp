@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "data/batch_plan.h"
 #include "error.h"
 #include "optim/schedule.h"
 
@@ -29,11 +30,17 @@ void for_each_option(Options& options, Visit visit) {
   visit("accumulate", options.accumulate);
   visit("positives", options.positives);
   visit("hard-negatives", options.hard_negatives);
+  visit("sampling", options.sampling);
   visit("max-length", options.max_length);
   visit("loss", options.loss);
   visit("temperature", options.temperature);
   visit("learn-temperature", options.learn_temperature);
   visit("symmetric", options.symmetric);
+  visit("mw-scope", options.mw_scope);
+  visit("list-scale", options.list_scale);
+  visit("margin", options.margin);
+  visit("pg-samples", options.pg_samples);
+  visit("pg-cutoff", options.pg_cutoff);
   visit("steps", options.steps);
   visit("epochs", options.epochs);
   visit("lr", options.lr);
@@ -112,10 +119,37 @@ void TrainingOptions::validate() const {
     if (value > 0 && !init.empty())
       fail_usage("--{} does not go with --init, whose checkpoint decides", flag);
   }
-  require_choice("loss", loss, {"infonce"});
+  require_choice("mw-scope", mw_scope, {"batch", "query"});
+  require_range("list-scale", list_scale, 0, kInfinity);
+  require_range("margin", margin, 0, kInfinity);
+  require_at_least("pg-samples", pg_samples, 2);
+  require_at_least("pg-cutoff", pg_cutoff, 1);
+  loss_terms();
   machine.validate();
+  sampling_from_name(sampling);
   pooling_from_name(pooling);
   decay_from_name(schedule);
+}
+
+std::vector<LossTerm> TrainingOptions::loss_terms() const {
+  if (loss.empty()) fail_usage("--loss names no loss");
+  std::vector<LossTerm> terms;
+  for (const std::string& text : loss) terms.push_back(parse_loss_term(text));
+  return terms;
+}
+
+LossSettings TrainingOptions::loss_settings() const {
+  LossSettings settings{.symmetric = symmetric};
+  settings.mw.per_query = mw_scope == "query";
+  // Scores of unit vectors at one temperature need a small grid; what is not known beforehand, a large one.
+  if (no_normalize) {
+    settings.mw.grid_points = kMwMostGridPoints / 16;
+  } else if (!learn_temperature) {
+    settings.mw.grid_points = mw_grid_points(temperature);
+  }
+  settings.list = {
+      .scale = list_scale, .margin = margin, .samples = pg_samples, .cutoff = pg_cutoff, .seed = seed};
+  return settings;
 }
 
 nlohmann::ordered_json to_json(const TrainingOptions& options) {
@@ -130,7 +164,13 @@ TrainingOptions training_options_from_json(const nlohmann::json& json, const std
   for_each_option(options, [&](const char* name, auto& value) {
     if (!json.contains(name)) return;
     try {
-      json.at(name).get_to(value);
+      // Older runs hold the one loss that there was as a word.
+      const nlohmann::json& given = json.at(name);
+      if (std::string_view(name) == "loss" && given.is_string()) {
+        nlohmann::json(std::vector{given}).get_to(value);
+      } else {
+        given.get_to(value);
+      }
     } catch (const nlohmann::json::exception& problem) {
       fail("{}: training option {}: {}", origin, name, problem.what());
     }

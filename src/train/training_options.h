@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "device/backend.h"
+#include "loss/catalogue.h"
 #include "model/config.h"
 
 namespace toller {
@@ -30,13 +32,18 @@ struct TrainingOptions {
   std::int64_t accumulate = 1;   ///< batches a step
   std::int64_t positives = 1;
   std::int64_t hard_negatives = 0;
-  std::int32_t max_length = 0;  ///< tokens a text; 0: the store's
+  std::string sampling = "grade";  ///< which of a query's documents are drawn
+  std::int32_t max_length = 0;     ///< tokens a text; 0: the store's
 
   // Loss.
-  std::string loss = "infonce";
+  std::vector<std::string> loss{"infonce"};  ///< names, "name:weight" for a weighted sum
   double temperature = 0.05;
   bool learn_temperature = false;
   bool symmetric = false;
+  std::string mw_scope = "batch";  ///< or "query"
+  double list_scale = 0;           ///< c of the pairwise losses; 0: each its own
+  double margin = 0.2;
+  std::int32_t pg_samples = 16, pg_cutoff = 10;
 
   // Optimiser.
   std::int64_t steps = 0;  ///< 0: `epochs` decides
@@ -61,6 +68,9 @@ struct TrainingOptions {
   DeviceOptions machine;
   int threads =
       0;  ///< a rank; 0: OMP_NUM_THREADS, or the processors shared out over the ranks of the machine
+
+  std::vector<LossTerm> loss_terms() const;
+  LossSettings loss_settings() const;
 
   /// UsageError that names the flag for values out of range or that do not go together.
   void validate() const;

@@ -141,8 +141,8 @@ std::vector<Activations<T>> TrainingStep<T>::encode(const Share& share, const Em
 
 template <class T>
 void TrainingStep<T>::compute_loss(const Share& share, const Embeddings& embeddings, const BatchPlan& plan,
-                                   const GlobalBatch& batch, const Real* log_temperature, double weight,
-                                   const StepGradient<T>& gradient) {
+                                   const GlobalBatch& batch, std::int64_t index, const Real* log_temperature,
+                                   double weight, const StepGradient<T>& gradient) {
   if constexpr (!std::is_same_v<T, Real>) {
     ops_.convert(share.local_values(), embeddings.embedding, embeddings.stored);
   }
@@ -158,7 +158,11 @@ void TrainingStep<T>::compute_loss(const Share& share, const Embeddings& embeddi
                  .positive_offsets = relations_.positive_offsets,
                  .positive = relations_.positive,
                  .excluded_offsets = relations_.excluded_offsets,
-                 .excluded = relations_.excluded},
+                 .excluded = relations_.excluded,
+                 .own_offsets = relations_.own_offsets,
+                 .own_grade = relations_.own_grade,
+                 .step = index,
+                 .first_query = share.rows.first},
                 log_temperature, communicator_,
                 {.query = embeddings.d_embedding,
                  .document = embeddings.d_document,
@@ -210,7 +214,7 @@ StepWork TrainingStep<T>::run(const BatchPlan& plan, const GlobalBatch& batch, s
   const Embeddings embeddings = take_embeddings(share_, embeddings_);
   if (sums != nullptr) sums->begin(gradient.values);
   std::vector<Activations<T>> kept = encode(share_, embeddings, parameters.values, dropout);
-  compute_loss(share_, embeddings, plan, batch, parameters.log_temperature, weight, gradient);
+  compute_loss(share_, embeddings, plan, batch, index, parameters.log_temperature, weight, gradient);
   backward(share_, embeddings, parameters.values, dropout, kept, gradient.values, sums);
   if (sums != nullptr) sums->finish();
   return work(share_);
@@ -232,7 +236,9 @@ StepMemory TrainingStep<T>::memory_needed(const BatchPlan& plan, const GlobalBat
   const CandidateRelations relations = plan.relations(batch, share.rows);
   loss_.take_memory({.queries = share.rows.last - share.rows.first,
                      .candidates = batch.document_offsets.back(),
-                     .positives = static_cast<std::int64_t>(relations.positive.size())},
+                     .positives = static_cast<std::int64_t>(relations.positive.size()),
+                     .own = static_cast<std::int64_t>(relations.own_grade.size()),
+                     .dimension = encoder_.dimension()},
                     loss);
   const auto bytes = [](const Arena& arena) { return static_cast<std::int64_t>(arena.peak()); };
   return {bytes(embeddings), bytes(activations), bytes(scratch), bytes(loss)};

@@ -108,7 +108,7 @@ class TrainingStep {
                                      const DropoutState& dropout);
   /// Gathers the documents, computes the loss and the gradient of the embeddings.
   void compute_loss(const Share& share, const Embeddings& embeddings, const BatchPlan& plan,
-                    const GlobalBatch& batch, const Real* log_temperature, double weight,
+                    const GlobalBatch& batch, std::int64_t index, const Real* log_temperature, double weight,
                     const StepGradient<T>& gradient);
   void backward(const Share& share, const Embeddings& embeddings, const T* parameters,
                 const DropoutState& dropout, std::vector<Activations<T>>& kept, Real* gradients,

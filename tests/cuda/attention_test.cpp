@@ -1,9 +1,13 @@
-// The attention kernels against the CPU's fp64 attention, through the CUDA execution model on the CPU.
+// The attention kernels against the CPU's fp64 attention.
 #include "cuda/attention.cuh"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstdint>
+#include <limits>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -19,8 +23,24 @@ namespace {
 
 /// Unit roundoff of bf16.
 constexpr double kUnit = kBfloat16Error;
-/// Room for what is done in fp32 (scores, exponentials, sums) and for second-order terms.
+/// Room for what is done in fp32 (scores, exponentials, sums) and for second-order terms: 2⁻²³ for each of up
+/// to 512 additions, of which tensor cores may cut off the last bits, and 2⁻²² for an exponential.
 constexpr double kSingle = 0x1.0p-14;
+/// The same for the products of two rows of a head, which are sums of up to 128 terms, 16 at a time, and may
+/// be much smaller than these.
+constexpr double kDotError = 0x1.0p-20;
+
+/// ⟨a, b⟩, and the sum of its terms' sizes.
+struct Dot {
+  double value = 0, size = 0;
+
+  Dot(std::int64_t n, const double* a, const double* b) {
+    for (std::int64_t i = 0; i < n; ++i) {
+      value += a[i] * b[i];
+      size += std::abs(a[i] * b[i]);
+    }
+  }
+};
 
 std::vector<double> absolute(std::vector<double> x) {
   for (double& value : x) value = std::abs(value);
@@ -89,7 +109,7 @@ Result cuda_passes(const PackedRows& batch, const Sizes& sizes, const Dropout& d
   attention_backward<T>(there.sequences, sizes.hidden(), sizes.heads, there.work, qkv_there.data(),
                         out.data(), logsumexp.data(), dout_there.data(), dropout, delta.data(), dqkv.data(),
                         nullptr);
-  host_cuda::check_guards("after attention");
+  check_guards("after attention");
   return {out.doubles(), logsumexp.doubles(), dqkv.doubles()};
 }
 
@@ -125,9 +145,16 @@ void expect_near_largest(const std::vector<double>& actual, const std::vector<do
   expect_within(actual, expected, std::vector<double>(expected.size(), tolerance * largest), name);
 }
 
-/// How far dQ and dK in bf16 may be off. Their only roundings to bf16 are those of dS and of the result; E_ij
-/// = u |dS_ij| + ε P_ij (|dP_ij| + |δ_i|) bounds the error of dS, with ε for the fp32 arithmetic, and the
-/// sums carry it on: Σ_j E_ij |K_j|/√c + u |dQ_i|, likewise for dK.
+/// How far dS = P (dP − δ), where dP = mask · `product`, may be off: u of itself, for its rounding to the
+/// storage type, and what the fp32 arithmetic of P, dP and δ makes of it.
+double error_of_ds(double u, double p, double mask, const Dot& product, const Dot& delta) {
+  const double dp = mask * product.value;
+  return u * std::abs(p * (dp - delta.value)) + kSingle * p * (std::abs(dp) + std::abs(delta.value)) +
+         kDotError * p * (mask * product.size + delta.size);
+}
+
+/// How far dQ and dK in bf16 may be off. Their only roundings to bf16 are those of dS and of the result; the
+/// sums carry an error E_ij of dS on: Σ_j E_ij |K_j|/√c + u |dQ_i|, likewise for dK.
 std::vector<double> gradient_bounds(const PackedRows& batch, const Sizes& sizes, const Dropout& dropout,
                                     const std::vector<double>& qkv, const std::vector<double>& out,
                                     const std::vector<double>& logsumexp, const std::vector<double>& dout,
@@ -135,11 +162,6 @@ std::vector<double> gradient_bounds(const PackedRows& batch, const Sizes& sizes,
   const auto h = static_cast<std::size_t>(sizes.hidden()), c = static_cast<std::size_t>(sizes.size);
   const auto heads = static_cast<std::size_t>(sizes.heads);
   const double scale = 1 / std::sqrt(static_cast<double>(c));
-  const auto dot = [c](const double* a, const double* b) {
-    double sum = 0;
-    for (std::size_t i = 0; i < c; ++i) sum += a[i] * b[i];
-    return sum;
-  };
   std::vector<double> bound(qkv.size());
   for (std::size_t i = 0; i < bound.size(); ++i) bound[i] = kUnit * (1 + kUnit) * std::abs(dqkv[i]) + 1e-30;
   for (std::size_t sequence = 0; sequence + 1 < batch.offsets.size(); ++sequence) {
@@ -153,13 +175,11 @@ std::vector<double> gradient_bounds(const PackedRows& batch, const Sizes& sizes,
                          batch.sequences.length_limit, static_cast<std::int64_t>(length), mask.data());
         }
         const double *q = &qkv[i * 3 * h + head * c], *gradient = &dout[i * h + head * c];
-        const double delta = dot(gradient, &out[i * h + head * c]);
+        const Dot delta(sizes.size, gradient, &out[i * h + head * c]);
         for (std::size_t j = 0; j < length; ++j) {
           const double *k = &qkv[(first + j) * 3 * h + h + head * c], *v = k + h;
-          const double p = std::exp(scale * dot(q, k) - logsumexp[i * heads + head]);
-          const double dp = mask[j] * dot(gradient, v);
-          const double error =
-              scale * (kUnit * std::abs(p * (dp - delta)) + kSingle * p * (std::abs(dp) + std::abs(delta)));
+          const double p = std::exp(scale * Dot(sizes.size, q, k).value - logsumexp[i * heads + head]);
+          const double error = scale * error_of_ds(kUnit, p, mask[j], Dot(sizes.size, gradient, v), delta);
           double *dq = &bound[i * 3 * h + head * c], *dk = &bound[(first + j) * 3 * h + h + head * c];
           for (std::size_t x = 0; x < c; ++x) {
             dq[x] += error * std::abs(k[x]);
@@ -236,17 +256,185 @@ TEST_P(Attention, Bf16IsWithinItsRoundings) {
 INSTANTIATE_TEST_SUITE_P(HeadSizes, Attention,
                          ::testing::Combine(::testing::Values(32, 64, 128), ::testing::Values(0.0, 0.1)));
 
-TEST(AttentionBf16, GivesTheSameBitsInAnyOrderOfThreads) {
+/// What is expected of rows of a result; of the others, nothing but that they are numbers.
+struct ExpectedRows {
+  std::vector<double> value, bound;
+
+  explicit ExpectedRows(std::size_t n) : value(n), bound(n, std::numeric_limits<double>::infinity()) {}
+};
+
+/// One head of a sequence, row by row in double by plain loops, where going through every pair of rows would
+/// take too long. δ is that of the kernel's own output, as in the tests above, and a key's row takes the
+/// kernel's own log-sum-exps, which are tested where they belong to a query's row. Roundings to the storage
+/// type are off by u, 0 for float.
+class HeadRows {
+ public:
+  HeadRows(const PackedRows& batch, const Sizes& sizes, const Dropout& dropout,
+           const std::vector<double>& qkv, const std::vector<double>& dout, const Result& actual, double u,
+           std::size_t sequence, std::int64_t head)
+      : sizes_(sizes),
+        dropout_(dropout),
+        batch_(batch),
+        qkv_(qkv),
+        dout_(dout),
+        actual_(actual),
+        u_(u),
+        first_(batch.offsets[sequence]),
+        length_(batch.offsets[sequence + 1] - first_),
+        head_(head) {}
+
+  void expect_query(std::int64_t i, ExpectedRows& out, ExpectedRows& logsumexp, ExpectedRows& dqkv) const {
+    std::vector<double> p(static_cast<std::size_t>(length_));
+    double sum = 0;  // scores are far from where exp ends
+    for (std::int64_t j = 0; j < length_; ++j) sum += p[j] = std::exp(score(i, j));
+    logsumexp.value[statistic(i)] = std::log(sum);
+    logsumexp.bound[statistic(i)] = 1e-5 * std::abs(std::log(sum)) + kSingle;
+    const Dot delta = delta_of(i);
+    Sums o(sizes_.size), dq(sizes_.size);
+    for (std::int64_t j = 0; j < length_; ++j) {
+      const double mask = mask_of(i, j);
+      const Dot product(sizes_.size, gradient(i), part(j, 2));
+      p[j] /= sum;
+      o.add(p[j] * mask, (u_ + kSingle) * p[j] * mask, part(j, 2));
+      dq.add(scale() * p[j] * (mask * product.value - delta.value),
+             scale() * error_of_ds(u_, p[j], mask, product, delta), part(j, 1));
+    }
+    o.expect(u_ + kSingle, out, row_of_head(i));
+    dq.expect(u_, dqkv, row_of_qkv(i, 0));
+  }
+
+  void expect_key(std::int64_t j, ExpectedRows& dqkv) const {
+    Sums dk(sizes_.size), dv(sizes_.size);
+    for (std::int64_t i = 0; i < length_; ++i) {
+      const double mask = mask_of(i, j), p = std::exp(score(i, j) - actual_.logsumexp[statistic(i)]);
+      const Dot product(sizes_.size, gradient(i), part(j, 2)), delta = delta_of(i);
+      dv.add(p * mask, (u_ + kSingle) * p * mask, gradient(i));
+      dk.add(scale() * p * (mask * product.value - delta.value),
+             scale() * error_of_ds(u_, p, mask, product, delta), part(i, 0));
+    }
+    dk.expect(u_, dqkv, row_of_qkv(j, 1));
+    dv.expect(u_ + kSingle, dqkv, row_of_qkv(j, 2));
+  }
+
+ private:
+  /// Σ factor · x, and a bound of its error, Σ error · |x|.
+  struct Sums {
+    std::vector<double> value, error;
+
+    explicit Sums(std::int64_t n) : value(static_cast<std::size_t>(n)), error(value) {}
+    void add(double factor, double factor_error, const double* x) {
+      for (std::size_t i = 0; i < value.size(); ++i) {
+        value[i] += factor * x[i];
+        error[i] += factor_error * std::abs(x[i]);
+      }
+    }
+    /// After a last rounding by `own` of itself.
+    void expect(double own, ExpectedRows& rows, std::size_t at) const {
+      for (std::size_t i = 0; i < value.size(); ++i) {
+        rows.value[at + i] = value[i];
+        rows.bound[at + i] = (1 + kUnit) * (error[i] + own * std::abs(value[i])) + 1e-30;
+      }
+    }
+  };
+
+  double scale() const { return 1 / std::sqrt(static_cast<double>(sizes_.size)); }
+  std::size_t statistic(std::int64_t i) const {
+    return static_cast<std::size_t>((first_ + i) * sizes_.heads + head_);
+  }
+  std::size_t row_of_head(std::int64_t i) const {
+    return static_cast<std::size_t>((first_ + i) * sizes_.hidden() + head_ * sizes_.size);
+  }
+  std::size_t row_of_qkv(std::int64_t i, int part) const {
+    return static_cast<std::size_t>((3 * (first_ + i) + part) * sizes_.hidden() + head_ * sizes_.size);
+  }
+  const double* part(std::int64_t i, int which) const { return &qkv_[row_of_qkv(i, which)]; }
+  const double* gradient(std::int64_t i) const { return &dout_[row_of_head(i)]; }
+  double score(std::int64_t i, std::int64_t j) const {
+    return scale() * Dot(sizes_.size, part(i, 0), part(j, 1)).value;
+  }
+  Dot delta_of(std::int64_t i) const { return {sizes_.size, gradient(i), &actual_.out[row_of_head(i)]}; }
+  /// A mask of 64 columns is a group of columns of a wide one (device/cpu/dropout.h).
+  double mask_of(std::int64_t i, std::int64_t j) const {
+    if (dropout_.rate == 0) return 1;
+    const std::int64_t groups = (batch_.sequences.length_limit + 63) / 64;
+    const std::int64_t row = batch_.global_rows[static_cast<std::size_t>(first_ + i)] * sizes_.heads + head_;
+    std::array<double, 64> scales;
+    dropout_scales(dropout_, row * groups + j / 64, 64, 64, scales.data());
+    return scales[static_cast<std::size_t>(j % 64)];
+  }
+
+  Sizes sizes_;
+  Dropout dropout_;
+  const PackedRows& batch_;
+  const std::vector<double>&qkv_, &dout_;
+  const Result& actual_;
+  double u_;
+  std::int64_t first_, length_, head_;
+};
+
+/// On a GPU lengths of up to 8192, the edges of tiles among them; by emulation what takes seconds.
+class LongAttention : public ::testing::TestWithParam<std::tuple<int, double>> {
+ protected:
+  /// One row of every tile of 64, in every place of a tile.
+  template <class T>
+  void expect_rows(double u) const {
+    const Result actual = cuda_passes<T>(batch, sizes, dropout, qkv, dout);
+    ExpectedRows out(actual.out.size()), logsumexp(actual.logsumexp.size()), dqkv(actual.dqkv.size());
+    for (std::size_t sequence = 0; sequence + 1 < batch.offsets.size(); ++sequence) {
+      const std::int64_t length = batch.offsets[sequence + 1] - batch.offsets[sequence];
+      for (std::int64_t head = 0; head < sizes.heads; ++head) {
+        const HeadRows rows(batch, sizes, dropout, qkv, dout, actual, u, sequence, head);
+#pragma omp parallel for schedule(dynamic)
+        for (std::int64_t begin = 0; begin < length; begin += 64) {
+          const std::int64_t row = std::min(begin + (begin / 64 * 37 + 11) % 64, length - 1);
+          rows.expect_query(row, out, logsumexp, dqkv);
+          rows.expect_key(row, dqkv);
+        }
+      }
+    }
+    expect_within(actual.out, out.value, out.bound, "out");
+    expect_within(actual.logsumexp, logsumexp.value, logsumexp.bound, "logsumexp");
+    expect_within(actual.dqkv, dqkv.value, dqkv.bound, "dqkv");
+  }
+
+  Sizes sizes{std::get<0>(GetParam()) == 64 ? 1 : 2, std::get<0>(GetParam())};
+  Dropout dropout{std::get<1>(GetParam()), 0x1234567890ABCDEFu, 7, 3};
+  PackedRows batch{kOnGpu ? std::vector<std::int32_t>{8192, 511, 1, 2049, 513, 512}
+                          : std::vector<std::int32_t>{1100}};
+  std::vector<double> qkv = random_numbers<bfloat16>(batch.rows() * 3 * sizes.hidden(), 1);
+  std::vector<double> dout = random_numbers<bfloat16>(batch.rows() * sizes.hidden(), 2);
+};
+
+TEST_P(LongAttention, Fp32IsWithinItsSums) {
+  expect_rows<float>(0);
+}
+
+TEST_P(LongAttention, Bf16IsWithinItsRoundings) {
+  expect_rows<bfloat16>(kUnit);
+}
+
+std::vector<std::tuple<int, double>> long_cases() {
+  if (!kOnGpu) return {{64, 0.1}};
+  return {{32, 0.0}, {32, 0.1}, {64, 0.0}, {64, 0.1}, {128, 0.0}, {128, 0.1}};
+}
+INSTANTIATE_TEST_SUITE_P(HeadSizes, LongAttention, ::testing::ValuesIn(long_cases()));
+
+TEST(AttentionBf16, GivesTheSameBitsAgainInAnyOrderOfThreads) {
   const PackedRows batch({70, 33, 128});
   const Sizes sizes{1, 64};
   const Dropout dropout{0.2, 5, 1, 0};
   const std::vector<double> qkv = random_numbers<bfloat16>(batch.rows() * 3 * sizes.hidden(), 3);
   const std::vector<double> dout = random_numbers<bfloat16>(batch.rows() * sizes.hidden(), 4);
   std::vector<Result> results;
-  in_both_thread_orders([&] { results.push_back(cuda_passes<bfloat16>(batch, sizes, dropout, qkv, dout)); });
-  EXPECT_EQ(results[0].out, results[1].out);
-  EXPECT_EQ(results[0].logsumexp, results[1].logsumexp);
-  EXPECT_EQ(results[0].dqkv, results[1].dqkv);
+  for (int run = 0; run < 2; ++run) {
+    in_both_thread_orders(
+        [&] { results.push_back(cuda_passes<bfloat16>(batch, sizes, dropout, qkv, dout)); });
+  }
+  for (const Result& result : results) {
+    EXPECT_EQ(result.out, results[0].out);
+    EXPECT_EQ(result.logsumexp, results[0].logsumexp);
+    EXPECT_EQ(result.dqkv, results[0].dqkv);
+  }
 }
 
 // Scores of 8 · top for the first three keys, two less for one of them; at least 64 less for the others. All

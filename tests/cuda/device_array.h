@@ -9,7 +9,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <random>
 #include <string>
@@ -17,6 +19,7 @@
 #include <vector>
 
 #include "cuda/bfloat16.cuh"
+#include "cuda/execution_model.h"
 #include "cuda/launch.cuh"
 
 namespace toller {
@@ -60,33 +63,38 @@ std::vector<double> random_numbers(std::int64_t n, unsigned seed, double mean = 
   return rounded<T>(values);
 }
 
+/// The bits of a bfloat16.
+inline std::uint16_t bits_of(bfloat16 x) {
+  return std::bit_cast<std::uint16_t>(x);
+}
+
 /// An allocation, freed at the end. Memory that is not set holds NaNs.
 template <class T>
 class DeviceArray {
  public:
-  explicit DeviceArray(std::int64_t size) : size_(static_cast<std::size_t>(size)) {
-    check_cuda(cudaMalloc(&data_, size_ * sizeof(T)), "cudaMalloc");
-  }
+  explicit DeviceArray(std::int64_t size)
+      : size_(static_cast<std::size_t>(size)), memory_(size_ * sizeof(T)) {}
   explicit DeviceArray(const std::vector<T>& values) : DeviceArray(static_cast<std::int64_t>(values.size())) {
     if (values.empty()) return;
-    check_cuda(cudaMemcpy(data_, values.data(), size_ * sizeof(T), cudaMemcpyHostToDevice), "cudaMemcpy");
+    check_cuda(cudaMemcpy(data(), values.data(), size_ * sizeof(T), cudaMemcpyHostToDevice), "cudaMemcpy");
+    check_cuda(cudaDeviceSynchronize(), "cudaDeviceSynchronize");  // for streams that do not wait for others
   }
-  DeviceArray(const DeviceArray&) = delete;
-  DeviceArray& operator=(const DeviceArray&) = delete;
-  ~DeviceArray() { EXPECT_EQ(cudaFree(data_), cudaSuccess); }
 
-  T* data() { return data_; }
+  T* data() { return static_cast<T*>(static_cast<void*>(memory_.get())); }
+  /// As they are when everything that is queued has been done.
   std::vector<T> values() const {
     std::vector<T> values(size_);
     if (size_ == 0) return values;
-    check_cuda(cudaMemcpy(values.data(), data_, size_ * sizeof(T), cudaMemcpyDeviceToHost), "cudaMemcpy");
+    check_cuda(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
+    check_cuda(cudaMemcpy(values.data(), memory_.get(), size_ * sizeof(T), cudaMemcpyDeviceToHost),
+               "cudaMemcpy");
     return values;
   }
   std::vector<double> doubles() const { return to_doubles(values()); }
 
  private:
   std::size_t size_;
-  T* data_ = nullptr;
+  GuardedMemory memory_;
 };
 
 /// The numbers rounded to T, on the device.
@@ -115,17 +123,6 @@ void expect_near(const std::vector<double>& result, const std::vector<double>& r
     ASSERT_LE(std::abs(result[i] - reference[i]), bound)  // false for NaN
         << name << "[" << i << "] is " << result[i] << ", the CPU has " << reference[i];
   }
-}
-
-/// Runs the body with the threads of every block in both orders: what depends on the order is wrong.
-template <class Body>
-void in_both_thread_orders(Body body) {
-  for (const auto order : {host_cuda::ThreadOrder::kAscending, host_cuda::ThreadOrder::kDescending}) {
-    host_cuda::set_thread_order(order);
-    SCOPED_TRACE(order == host_cuda::ThreadOrder::kAscending ? "ascending threads" : "descending threads");
-    body();
-  }
-  host_cuda::set_thread_order(host_cuda::ThreadOrder::kAscending);
 }
 
 using StorageTypes = testing::Types<float, bfloat16>;

@@ -20,11 +20,11 @@ TEST(ConvertOnTheDevice, RoundsToNearestEven) {
       convert(n, from.data() + offset, to.data() + offset, nullptr);
       const std::vector<float> values = from.values();
       const std::vector<bfloat16> result = to.values();
-      for (std::int64_t i = 0; i < offset; ++i) EXPECT_EQ(result[i].bits, 0xFFFF);  // nothing before
+      for (std::int64_t i = 0; i < offset; ++i) EXPECT_EQ(bits_of(result[i]), 0xFFFF);  // nothing before
       for (std::int64_t i = offset; i < n + offset; ++i) {
         const auto word = std::bit_cast<std::uint32_t>(values[i]);
         const std::uint32_t low = word & 0xFFFF, high = word >> 16;
-        ASSERT_EQ(result[i].bits, high + (low > 0x8000 || (low == 0x8000 && high % 2 == 1))) << values[i];
+        ASSERT_EQ(bits_of(result[i]), high + (low > 0x8000 || (low == 0x8000 && high % 2 == 1))) << values[i];
       }
     }
   }

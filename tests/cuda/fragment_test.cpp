@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <vector>
 
 #include "cuda/async_copy.cuh"
@@ -79,15 +80,31 @@ TEST(Fragment, LeavesOutUnusedRows) {
   test_products<128>(1);
 }
 
+constexpr int kTileRows = 64;
+
+/// places [kTileRows, kColumns / 8]: where the chunks of a tile lie, in chunks.
+template <int kColumns>
+__global__ void places_kernel(int* places) {
+  const SharedTile<kColumns> tile{dynamic_shared<bfloat16>()};
+  constexpr int kChunks = SharedTile<kColumns>::kChunks;
+  const int row = static_cast<int>(threadIdx.x);
+  for (int chunk = 0; chunk < kChunks; ++chunk) {
+    places[row * kChunks + chunk] = static_cast<int>(tile.chunk(row, chunk) - tile.data) / 8;
+  }
+}
+
 /// The hardware reads eight 16-byte chunks, a fragment's column, in one go if they lie in different banks.
 template <int kColumns>
 void test_banks() {
-  std::vector<bfloat16> memory(64 * kColumns);
-  const SharedTile<kColumns> tile{memory.data()};
-  for (int row = 0; row < 64; row += 8) {
-    for (int chunk = 0; chunk < kColumns / 8; ++chunk) {
+  constexpr int kChunks = SharedTile<kColumns>::kChunks;
+  DeviceArray<int> places(kTileRows * kChunks);
+  launch<places_kernel<kColumns>>(1, kTileRows, kTileRows * kColumns * sizeof(bfloat16), nullptr,
+                                  places.data());
+  const std::vector<int> place = places.values();
+  for (int row = 0; row < kTileRows; row += 8) {
+    for (int chunk = 0; chunk < kChunks; ++chunk) {
       unsigned banks = 0;
-      for (int i = 0; i < 8; ++i) banks |= 1u << (tile.chunk(row + i, chunk) - memory.data()) / 8 % 8;
+      for (int i = 0; i < 8; ++i) banks |= 1u << place[(row + i) * kChunks + chunk] % 8;
       EXPECT_EQ(banks, 0xFFu) << row << ", " << chunk;
     }
   }
@@ -99,10 +116,30 @@ TEST(Fragment, ColumnsOfATileLieInDifferentBanks) {
   test_banks<128>();
 }
 
+/// word = {pack(x[0], x[1]), pack(x[2], x[3])}, dot = the sum of the products of the two words' elements.
+__global__ void pack_kernel(const float* x, std::uint32_t* word, float* dot) {
+  word[0] = pack(x[0], x[1]);
+  word[1] = pack(x[2], x[3]);
+  *dot = dot_packed(word[0], word[1]);
+}
+
+struct Packed {
+  std::vector<std::uint32_t> words;
+  float dot;
+};
+
+Packed packed(const std::vector<float>& x) {
+  DeviceArray<float> numbers(x), dot(1);
+  DeviceArray<std::uint32_t> words(2);
+  launch<pack_kernel>(1, 1, 0, nullptr, static_cast<const float*>(numbers.data()), words.data(), dot.data());
+  return {words.values(), dot.values()[0]};
+}
+
 TEST(Fragment, PackRoundsToNearestEvenLowFirst) {
-  EXPECT_EQ(pack(1.0f, -2.0f), 0xC0003F80u);
-  EXPECT_EQ(pack(1.00390625f, 1.01171875f), 0x3F823F80u);  // ties: 1 + 2⁻⁸ → 1, 1 + 3 · 2⁻⁸ → 1 + 2⁻⁶
-  EXPECT_EQ(dot_packed(pack(1.5f, 2), pack(4, -0.5f)), 5.0f);
+  // Ties: 1 + 2⁻⁸ → 1, 1 + 3 · 2⁻⁸ → 1 + 2⁻⁶.
+  EXPECT_EQ(packed({1, -2, 1.00390625f, 1.01171875f}).words,
+            (std::vector<std::uint32_t>{0xC0003F80u, 0x3F823F80u}));
+  EXPECT_EQ(packed({1.5f, 2, 4, -0.5f}).dot, 5.0f);
 }
 
 }  // namespace

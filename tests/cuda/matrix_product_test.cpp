@@ -1,9 +1,10 @@
-// Matrix products through the stand-in of cuBLASLt, against loops in double over the numbers that the product
-// reads.
+// Matrix products through cuBLASLt, or its stand-in in host_cuda, against loops in double over the numbers
+// that the product reads.
 //
 // Bounds: a sum of k products in float, in whatever order, is off by at most k · 2⁻²⁴ of the sum of the
-// terms' sizes; four more roundings cover the products themselves, alpha, beta and the bias. bfloat16 rounds
-// the result once, by less than 2⁻⁸ of it.
+// terms' sizes, or k · 2⁻²³ where the last bits are cut off and not rounded, as tensor cores may do; four
+// more roundings cover the products themselves, alpha, beta and the bias. bfloat16 rounds the result once, by
+// less than 2⁻⁸ of it.
 #include "cuda/matrix_product.h"
 
 #include <gmock/gmock.h>
@@ -12,11 +13,11 @@
 #include <cublasLt.h>
 
 #include <array>
-#include <cstdlib>
 #include <cstring>
 
 #include "cuda/cublaslt_library.h"
 #include "cuda/device_array.h"
+#include "environment_variable.h"
 #include "error.h"
 
 namespace toller {
@@ -35,9 +36,11 @@ struct Sum {
   }
 };
 
+constexpr double kAdditionError = kOnGpu ? 0x1p-23 : 0x1p-24;
+
 template <class T>
 void expect_sum(double result, const Sum& sum, std::int64_t k, const std::string& name) {
-  const double error = static_cast<double>(k + 4) * 0x1p-24 * sum.size;
+  const double error = static_cast<double>(k + 4) * kAdditionError * sum.size;
   const double rounding = std::is_same_v<T, bfloat16> ? kBfloat16Error * (std::abs(sum.value) + error) : 0;
   ASSERT_LE(std::abs(result - sum.value), error + rounding)  // false for NaN
       << name << " is " << result << ", not " << sum.value;
@@ -134,7 +137,6 @@ TYPED_TEST(ProductsOnTheDevice, TakeSidesOfNoLength) {
   using C = typename TypeParam::second_type;
   MatrixProducts products(nullptr);
   const auto before = random_numbers<C>(3 * 7, 1);
-  const std::int64_t made = host_cuda::cublaslt_counts().products;
   const auto old = to_storage<C>(before);
   const auto bits = [](const std::vector<C>& values) {
     std::vector<unsigned char> bytes(values.size() * sizeof(C));
@@ -149,7 +151,6 @@ TYPED_TEST(ProductsOnTheDevice, TakeSidesOfNoLength) {
             bits(old));
   check_multiply<A, C>(products, {false, true, 3, 5, 0, 1, 0, 2});
   products.multiply<A, C>(false, false, 0, 5, 4, 1, nullptr, 4, nullptr, 5, 0, nullptr, 5);
-  EXPECT_EQ(host_cuda::cublaslt_counts().products, made);
   EXPECT_THAT((([&] {
                 check_multiply<A, C>(products, {false, false, 3, 5, 0, 1, 0.5, 0});
               })),
@@ -285,9 +286,11 @@ TYPED_TEST(LinearOnTheDevice, AddsTheGradientsOfParameters) {
     check_parameters<TypeParam>(products, layer);
     const std::int64_t line = kVector<TypeParam>;
     const bool fused = layer.in % line == 0 && layer.out % line == 0;
-    EXPECT_EQ(products.plans(), fused ? 1u : 2u) << "by the epilogue, or by column sums after it was refused";
+    const std::size_t planned = products.plans();
+    // By the epilogue, or by column sums after it was refused; a GPU's cuBLASLt decides for itself.
+    EXPECT_EQ(planned, kOnGpu ? std::min<std::size_t>(planned, 2) : fused ? 1 : 2);
     check_parameters<TypeParam>(products, layer);
-    EXPECT_EQ(products.plans(), fused ? 1u : 2u);
+    EXPECT_EQ(products.plans(), planned);
   }
 }
 
@@ -324,7 +327,6 @@ TYPED_TEST(LinearOnTheDevice, GivesTheGradientOfItsInput) {
 TYPED_TEST(LinearOnTheDevice, TakesNoRows) {
   using T = TypeParam;
   MatrixProducts products(nullptr);
-  const std::int64_t made = host_cuda::cublaslt_counts().products;
   auto w = on_device<T>(random_numbers<T>(16 * 8, 1));
   const auto old_dw = random_numbers<float>(16 * 8, 2), old_dbias = random_numbers<float>(16, 3);
   auto dw = on_device<float>(old_dw), dbias = on_device<float>(old_dbias);
@@ -334,6 +336,20 @@ TYPED_TEST(LinearOnTheDevice, TakesNoRows) {
   products.linear_backward_input<T>(0, 8, 16, none.data(), w.data(), none.data(), false);
   EXPECT_EQ(dw.doubles(), old_dw);
   EXPECT_EQ(dbias.doubles(), old_dbias);
+}
+
+#if defined(HOST_CUDA)  // which counts calls and objects
+
+TEST(MatrixProducts, CallNothingWithoutElements) {
+  const std::int64_t made = host_cuda::cublaslt_counts().products;
+  MatrixProducts products(nullptr);
+  DeviceArray<float> x(16 * 8);
+  products.multiply<float, float>(false, false, 0, 5, 4, 1, nullptr, 4, nullptr, 5, 0, nullptr, 5);
+  products.multiply(false, false, 3, 0, 4, 1, x.data(), 4, x.data(), 7, 0, x.data(), 7);
+  products.multiply(false, false, 3, 5, 0, 1, x.data(), 1, x.data(), 5, 0, x.data(), 5);
+  products.linear<float>(0, 8, 16, nullptr, x.data(), x.data(), nullptr);
+  products.linear_backward_parameters<float>(0, 8, 16, nullptr, nullptr, x.data(), x.data());
+  products.linear_backward_input<float>(0, 8, 16, nullptr, x.data(), nullptr, false);
   EXPECT_EQ(host_cuda::cublaslt_counts().products, made);
 }
 
@@ -384,38 +400,27 @@ TEST(MatrixProducts, KeepABoundedNumberOfPlans) {
   EXPECT_EQ(heuristics_of(2), 1) << "dropped for the new one";
 }
 
+TEST(MatrixProducts, RefuseMemoryThatIsTooSmall) {
+  MatrixProducts products(nullptr);
+  DeviceArray<float> memory(64);
+  float* x = memory.data();
+  EXPECT_THAT([&] { products.multiply(false, false, 8, 8, 9, 1, x, 9, x, 8, 0, x, 8); },
+              ThrowsMessage<host_cuda::Error>(HasSubstr("allocation of device memory")));
+}
+
+#endif
+
 TEST(MatrixProducts, SayWhatFailed) {
   MatrixProducts products(nullptr);
   DeviceArray<float> memory(64);
   float* x = memory.data();
   EXPECT_THAT([&] { products.multiply(false, false, 2, 3, 4, 1, x, 3, x, 3, 0, x, 3); },
               ThrowsMessage<Error>(AllOf(HasSubstr("a matrix product"), HasSubstr("m = 2, n = 3, k = 4"),
-                                         HasSubstr("CUBLAS_STATUS_INVALID_VALUE"))));
+                                         HasSubstr("CUBLAS_STATUS_"))));
   EXPECT_THAT([&] { products.linear(2, 0, 3, x, x, x, x); }, ThrowsMessage<Error>(HasSubstr("linear layer")));
   EXPECT_THAT([&] { products.linear_backward_parameters(1, 1, 65537, x, x, x, x); },
               ThrowsMessage<Error>(AllOf(HasSubstr("65537"), HasSubstr("65536"))));
-  EXPECT_THAT([&] { products.multiply(false, false, 8, 8, 9, 1, x, 9, x, 8, 0, x, 8); },
-              ThrowsMessage<host_cuda::Error>(HasSubstr("allocation of device memory")));
 }
-
-/// Sets a variable of the environment for a test.
-class EnvironmentVariable {
- public:
-  EnvironmentVariable(const char* name, const char* value) : name_(name) {
-    const char* old = std::getenv(name);
-    had_ = old != nullptr;
-    if (had_) old_ = old;
-    setenv(name, value, 1);
-  }
-  ~EnvironmentVariable() { had_ ? setenv(name_, old_.c_str(), 1) : unsetenv(name_); }
-  EnvironmentVariable(const EnvironmentVariable&) = delete;
-  EnvironmentVariable& operator=(const EnvironmentVariable&) = delete;
-
- private:
-  const char* name_;
-  bool had_;
-  std::string old_;
-};
 
 TEST(CublasLtLibrary, SaysWhereItLookedWhenItIsAbsent) {
   const EnvironmentVariable name("TOLLER_CUBLASLT", "/nonexistent/libcublasLt.so.13");

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "cuda/device_array.h"
+#include "device/ops.h"
 
 namespace toller {
 namespace {
@@ -90,14 +91,14 @@ TEST(AdamWOnTheDevice, IsTheCpus) {
   problem.run_cpu(4, 0);
   expect_result(problem, result);
   for (std::int64_t i = 0; i < problem.n; ++i) {
-    EXPECT_EQ(result.copy[i].bits, from_float<bfloat16>(result.parameter[i]).bits);
+    EXPECT_EQ(bits_of(result.copy[i]), bits_of(from_float<bfloat16>(result.parameter[i])));
   }
 }
 
 TEST(AdamWOnTheDevice, WritesNoCopyWhereNoneIsWanted) {
   AdamWProblem problem;
   const AdamWResult result = run_device(problem, {}, 0, false);
-  for (const bfloat16 value : result.copy) EXPECT_EQ(value.bits, 0xFFFF);
+  for (const bfloat16 value : result.copy) EXPECT_EQ(bits_of(value), 0xFFFF);
 }
 
 TEST(AdamWOnTheDevice, ClipsByTheNormOnTheDevice) {

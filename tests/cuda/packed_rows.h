@@ -29,7 +29,7 @@ struct PackedRows {
                  .count = static_cast<std::int64_t>(lengths.size()),
                  .tokens = offsets.back(),
                  .max_length = *std::max_element(lengths.begin(), lengths.end()),
-                 .length_limit = 512};
+                 .length_limit = std::max(512, *std::max_element(lengths.begin(), lengths.end()))};
   }
   PackedRows(const PackedRows&) = delete;
   PackedRows& operator=(const PackedRows&) = delete;
@@ -38,7 +38,7 @@ struct PackedRows {
 
   std::vector<std::int32_t> offsets, places;
   std::vector<std::int64_t> global_rows;
-  PackedSequences sequences;
+  PackedSequences sequences;  ///< masks are at least 512 columns wide
 };
 
 /// Shapes that divide no block, vector or group of 64 columns, and those of models.

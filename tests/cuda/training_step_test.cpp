@@ -1,5 +1,5 @@
-// Whole training steps on the GPU backend, run by host_cuda: encoder, loss, sums over ranks and optimiser
-// against the same steps of the CPU backend.
+// Whole training steps on the GPU backend: encoder, loss, sums over ranks and optimiser against the same
+// steps of the CPU backend. Ranks are threads; where there are fewer GPUs than ranks, they share them.
 #include "train/training_step.h"
 
 #include <gtest/gtest.h>
@@ -10,10 +10,11 @@
 
 #include "comm/thread_communicator.h"
 #include "cuda/cuda_backends.h"
+#include "cuda/execution_model.h"
+#include "cuda/nccl_communicator.h"
 #include "data/synthetic_store.h"
 #include "device/backend.h"
 #include "error.h"
-#include "host_cuda/runtime_api.h"
 #include "model/random_encoder.h"
 #include "optim/adamw.h"
 #include "train/gradient_sums.h"
@@ -25,6 +26,7 @@ struct Setting {
   EncoderConfig config = small_config();
   BatchPlanOptions plan{.seed = 7, .global_batch = 10, .positives = 2, .hard_negatives = 1};
   bool symmetric = false, learn_temperature = true;
+  bool lists = false;  ///< list-wise losses beside InfoNCE
   std::int64_t micro_batch = 0, accumulate = 1;
   std::int64_t steps = 5;
 
@@ -48,14 +50,27 @@ std::vector<float> start_parameters(const Setting& setting) {
   return parameters;
 }
 
+template <class T>
+std::unique_ptr<Loss<T>> make_loss(const Setting& setting, const Backend<T>& backend) {
+  Ops<T>& ops = *backend.ops;
+  ScoreOps<T>& score_ops = *backend.score_ops;
+  auto infonce = make_infonce<T>(ops, score_ops, {.symmetric = setting.symmetric, .tile_columns = 16});
+  if (!setting.lists) return infonce;
+  std::vector<WeightedLoss<T>> terms;
+  terms.push_back({std::move(infonce), 0.5});
+  terms.push_back({make_list_loss<T>(ops, score_ops, {.kind = ListLossKind::kRankNet}), 2});
+  terms.push_back({make_list_loss<T>(ops, score_ops, {.kind = ListLossKind::kListNet}), 1});
+  terms.push_back({make_list_loss<T>(ops, score_ops, {.kind = ListLossKind::kPgRank}), 1});
+  return make_weighted_sum<T>(ops, score_ops, std::move(terms));
+}
+
 /// The steps of a rank.
 template <class T>
 Outcome run_steps(const Setting& setting, const TokenStore& store, const Backend<T>& backend) {
   static_assert(std::is_same_v<RealOf<T>, float>);
   const ParameterTable table(setting.config);
   Ops<T>& ops = *backend.ops;
-  const auto loss =
-      make_infonce<T>(ops, *backend.score_ops, {.symmetric = setting.symmetric, .tile_columns = 16});
+  const auto loss = make_loss<T>(setting, backend);
   BatchPlan plan(store, store.split("train"), setting.plan);
   TrainingStep<T> step(setting.config, table, ops, *loss, *backend.communicator, store,
                        {.max_length = 30,
@@ -167,20 +182,45 @@ TEST(TrainingStepOnTheDevice, FloatIsTheCpusOnAnyNumberOfRanks) {
   }
 }
 
-TEST(TrainingStepOnTheDevice, NcclGivesTheSame) {
-  host_cuda::set_device_count(4);
+TEST(TrainingStepOnTheDevice, SumsWithListLossesAreTheCpus) {
+  const TokenStore store = small_store();
+  Setting setting;
+  setting.lists = true;
+  setting.plan.hard_negatives = 3;
+  setting.steps = 3;
+  const Outcome cpu = run_on(Where::kCpu, 1, setting, store);
+  for (const int ranks : {1, 3}) {
+    SCOPED_TRACE(ranks);
+    expect_the_cpus(setting, run_on(Where::kGpuFloat, ranks, setting, store), cpu);
+  }
+}
+
+class NcclTrainingStep : public testing::TestWithParam<int> {
+ protected:
+  void SetUp() override {
+    if (GetParam() > gpu_count()) GTEST_SKIP() << "wants " << GetParam() << " GPUs";
+    if (const std::string reason = why_no_nccl(); !reason.empty()) GTEST_SKIP() << reason;
+  }
+
+  const Gpus gpus_{GetParam()};
+};
+INSTANTIATE_TEST_SUITE_P(Ranks, NcclTrainingStep, testing::Values(2, 4));
+
+TEST_P(NcclTrainingStep, GivesTheSame) {
   const TokenStore store = small_store();
   Setting setting;
   setting.symmetric = true;
   const Outcome cpu = run_on(Where::kCpu, 1, setting, store);
-  for (const int ranks : {2, 4}) {
-    SCOPED_TRACE(ranks);
-    expect_the_cpus(setting, run_on(Where::kGpuFloat, ranks, setting, store, "nccl"), cpu);
-    EXPECT_EQ(run_on(Where::kGpuBfloat16, ranks, setting, store, "nccl").parameters,
-              run_on(Where::kGpuBfloat16, ranks, setting, store, "nccl").parameters);
-  }
-  host_cuda::set_device_count(1);
-  EXPECT_THROW(run_on(Where::kGpuFloat, 2, setting, store, "nccl"), Error) << "two ranks, one GPU";
+  const int ranks = GetParam();
+  expect_the_cpus(setting, run_on(Where::kGpuFloat, ranks, setting, store, "nccl"), cpu);
+  EXPECT_EQ(run_on(Where::kGpuBfloat16, ranks, setting, store, "nccl").parameters,
+            run_on(Where::kGpuBfloat16, ranks, setting, store, "nccl").parameters);
+}
+
+TEST(NcclTrainingStep, TakesOneRankAGpu) {
+  const Gpus gpus(1);
+  if (gpu_count() > 1) GTEST_SKIP() << "wants a machine with one GPU";
+  EXPECT_THROW(run_on(Where::kGpuFloat, 2, Setting(), small_store(), "nccl"), Error);
 }
 
 TEST(TrainingStepOnTheDevice, RanksWithoutAQueryTakePart) {
@@ -235,6 +275,8 @@ TEST(TrainingStepOnTheDevice, RepeatsItsBits) {
   }
 }
 
+#if defined(HOST_CUDA)  // which counts allocations and bytes
+
 // Texts of one length: all steps have the same size.
 TEST(TrainingStepOnTheDevice, AllocatesNothingAfterTheFirstSteps) {
   const TokenStore store = synthetic_store({.vocabulary_size = 53, .lengths = {9}});
@@ -246,10 +288,9 @@ TEST(TrainingStepOnTheDevice, AllocatesNothingAfterTheFirstSteps) {
     run_on(Where::kGpuBfloat16, 2, setting, store, "nccl");
     return host_cuda::call_counts().allocations - before;
   };
-  host_cuda::set_device_count(2);
+  const Gpus gpus(2);
   // Two steps take turns with the memory of their inputs.
   EXPECT_EQ(allocations(5), allocations(2));
-  host_cuda::set_device_count(1);
 }
 
 TEST(TrainingStepOnTheDevice, MemoryIsWhatWasPlanned) {
@@ -285,6 +326,8 @@ TEST(TrainingStepOnTheDevice, MemoryIsWhatWasPlanned) {
     });
   }
 }
+
+#endif
 
 }  // namespace
 }  // namespace toller

@@ -85,6 +85,86 @@ TEST(BatchPlan, PositivesFollowTheGain) {
   EXPECT_NEAR(static_cast<double>(high) / total, 0.75, 0.035);  // 5 standard deviations of 4,000 draws
 }
 
+/// How often each grade was drawn as a query's only positive and only hard negative in 100 epochs.
+std::map<std::int32_t, int> grades_drawn(const TokenStore& store, DocumentSampling sampling) {
+  const Split& split = store.split("train");
+  BatchPlan plan(store, split,
+                 {.seed = 1, .global_batch = 40, .positives = 1, .hard_negatives = 1, .sampling = sampling});
+  std::map<std::int32_t, int> drawn;
+  for (std::int64_t epoch = 0; epoch < 100; ++epoch) {
+    const GlobalBatch batch = plan.batch(epoch);
+    for (std::int64_t i = 0; i < batch.size(); ++i) {
+      for (std::int64_t j = batch.document_offsets[i]; j < batch.document_offsets[i + 1]; ++j) {
+        ++drawn[grade_of(split, batch.split_rows[i], batch.documents[j])];
+      }
+    }
+  }
+  return drawn;
+}
+
+// Grades of a query: 2, 1, 0, −1, −1, −1; 4,000 draws of each kind, bounds of 5 standard deviations.
+TEST(BatchPlan, SamplingPoliciesDifferInTheGradesDrawn) {
+  TokenStore store = synthetic_store();
+  for (std::size_t j = 0; j < store.splits["train"].grade.size(); ++j) {
+    if (j % 6 > 2) store.splits["train"].grade[j] = -1;
+  }
+  auto by_grade = grades_drawn(store, DocumentSampling::kGrade);
+  EXPECT_NEAR(by_grade[2], 3000, 140);
+  EXPECT_NEAR(by_grade[0], 1000, 140);
+  auto random = grades_drawn(store, DocumentSampling::kRandom);
+  EXPECT_NEAR(random[2], 2000, 160);
+  EXPECT_NEAR(random[0], 1000, 140);
+  auto hard_first = grades_drawn(store, DocumentSampling::kHardFirst);
+  EXPECT_EQ(hard_first[2], 0);
+  EXPECT_EQ(hard_first[1], 4000);
+  EXPECT_EQ(hard_first[0], 4000);
+  EXPECT_EQ(hard_first[-1], 0);
+}
+
+TEST(BatchPlan, HardFirstDrawsAmongEquals) {
+  const TokenStore store = synthetic_store();
+  BatchPlan plan(store, store.split("train"),
+                 {.global_batch = 40, .hard_negatives = 1, .sampling = DocumentSampling::kHardFirst});
+  std::map<std::int32_t, std::set<std::int32_t>> negatives;  // by query
+  for (std::int64_t epoch = 0; epoch < 50; ++epoch) {
+    const GlobalBatch batch = plan.batch(epoch);
+    for (std::int64_t i = 0; i < batch.size(); ++i) {
+      negatives[batch.queries[i]].insert(batch.documents[batch.document_offsets[i] + 1]);
+    }
+  }
+  for (const auto& [query, drawn] : negatives) EXPECT_EQ(drawn.size(), 4u) << "of query " << query;
+}
+
+TEST(BatchPlan, OwnDocumentsCarryTheirGrades) {
+  TokenStore store = synthetic_store();
+  Split& split = store.splits["train"];
+  // The first query's own document is judged, the last judgement of each query is below 0.
+  store.same_document[split.query[0]] = split.document[split.offsets[0]];
+  for (std::int64_t row = 0; row < split.size(); ++row) split.grade[split.offsets[row + 1] - 1] = -1;
+  BatchPlan plan(store, split, {.seed = 3, .global_batch = 40, .positives = 2, .hard_negatives = 4});
+  const GlobalBatch batch = plan.batch(0);
+  ASSERT_EQ(batch.grades.size(), batch.documents.size());
+  int left_out = 0;
+  for (const BatchShare share : {BatchShare{0, 40}, {0, 13}, {13, 13}, {13, 40}}) {
+    const CandidateRelations relations = plan.relations(batch, share);
+    EXPECT_EQ(relations.own_offsets,
+              std::vector<std::int64_t>(batch.document_offsets.begin() + share.first,
+                                        batch.document_offsets.begin() + share.last + 1));
+    ASSERT_EQ(static_cast<std::int64_t>(relations.own_grade.size()),
+              relations.own_offsets.back() - relations.own_offsets.front());
+    for (std::int64_t i = share.first; i < share.last; ++i) {
+      for (std::int64_t column = batch.document_offsets[i]; column < batch.document_offsets[i + 1];
+           ++column) {
+        const bool itself = store.same_document[batch.queries[i]] == batch.documents[column];
+        const std::int32_t grade = grade_of(split, batch.split_rows[i], batch.documents[column]);
+        EXPECT_EQ(relations.own_grade[column - relations.own_offsets[0]], itself ? -1 : std::max(grade, 0));
+        left_out += itself;
+      }
+    }
+  }
+  EXPECT_GT(left_out, 0);
+}
+
 TEST(BatchPlan, RelationsMatchTheJudgements) {
   const TokenStore store = synthetic_store();
   const Split& split = store.split("train");

@@ -179,6 +179,9 @@ inline float __uint_as_float(unsigned x) {
 inline float __int_as_float(int x) {
   return std::bit_cast<float>(x);
 }
+inline long long __double_as_longlong(double x) {
+  return std::bit_cast<long long>(x);
+}
 inline unsigned __umulhi(unsigned a, unsigned b) {
   return static_cast<unsigned>(std::uint64_t{a} * b >> 32);
 }

@@ -67,10 +67,11 @@ inline void append_list(const std::vector<std::int32_t>& columns, std::vector<st
   offsets.push_back(static_cast<std::int64_t>(all.size()));
 }
 
-/// The loss of queries [first, last) of the problem, one rank's part.
-template <class T>
-LossResult rank_loss(const LossProblem& problem, std::int64_t first, std::int64_t last,
-                     std::int64_t tile_columns, Communicator& communicator) {
+/// A loss of queries [first, last) of the problem, one rank's part. `make_loss(ops, score_ops)` makes the
+/// loss.
+template <class T, class MakeLoss>
+LossResult rank_loss_of(const LossProblem& problem, std::int64_t first, std::int64_t last,
+                        Communicator& communicator, MakeLoss make_loss) {
   const std::int64_t d = problem.dimension;
   const std::vector<T> query(problem.query.begin() + first * d, problem.query.begin() + last * d);
   const std::vector<T> document(problem.document.begin(), problem.document.end());
@@ -84,8 +85,7 @@ LossResult rank_loss(const LossProblem& problem, std::int64_t first, std::int64_
   std::vector<T> dquery(query.size(), T(1e6)), ddocument(document.size(), T(1e6));
   const auto ops = make_cpu_ops<T>();
   const auto score_ops = make_cpu_score_ops<T>();
-  const auto loss =
-      make_infonce<T>(*ops, *score_ops, {.symmetric = problem.symmetric, .tile_columns = tile_columns});
+  const auto loss = make_loss(*ops, *score_ops);
   HostTensorCommunicator tensors(communicator);
   const T log_temperature = static_cast<T>(problem.log_temperature);
   LossResult result{.value = 1e6, .log_temperature = 1e6, .query = {}, .document = {}};
@@ -101,22 +101,30 @@ LossResult rank_loss(const LossProblem& problem, std::int64_t first, std::int64_
   return result;
 }
 
+/// InfoNCE.
+template <class T>
+LossResult rank_loss(const LossProblem& problem, std::int64_t first, std::int64_t last,
+                     std::int64_t tile_columns, Communicator& communicator) {
+  return rank_loss_of<T>(problem, first, last, communicator, [&](Ops<T>& ops, ScoreOps<T>& score_ops) {
+    return make_infonce<T>(ops, score_ops, {.symmetric = problem.symmetric, .tile_columns = tile_columns});
+  });
+}
+
 template <class T>
 LossResult single_rank_loss(const LossProblem& problem, std::int64_t tile_columns = 1024) {
   SelfCommunicator communicator;
   return rank_loss<T>(problem, 0, problem.queries, tile_columns, communicator);
 }
 
-/// Rank r has counts[r] queries. Gradients are put together and summed; every rank's value must be the same.
-template <class T>
-LossResult distributed_loss(const LossProblem& problem, const std::vector<std::int64_t>& counts,
-                            std::int64_t tile_columns = 1024) {
+/// part(communicator, first, last) is the loss of queries [first, last), on a rank each; rank r has counts[r]
+/// queries. Gradients are put together and summed; every rank's value must be the same.
+template <class Part>
+LossResult sum_over_ranks(const std::vector<std::int64_t>& counts, Part part) {
   std::vector<LossResult> parts(counts.size());
   run_ranks(static_cast<int>(counts.size()), [&](Communicator& communicator) {
     std::int64_t first = 0;
     for (int r = 0; r < communicator.rank(); ++r) first += counts[r];
-    parts[communicator.rank()] =
-        rank_loss<T>(problem, first, first + counts[communicator.rank()], tile_columns, communicator);
+    parts[communicator.rank()] = part(communicator, first, first + counts[communicator.rank()]);
   });
   LossResult total = parts[0];
   for (std::size_t r = 1; r < parts.size(); ++r) {
@@ -127,6 +135,14 @@ LossResult distributed_loss(const LossProblem& problem, const std::vector<std::i
     for (std::size_t i = 0; i < total.document.size(); ++i) total.document[i] += parts[r].document[i];
   }
   return total;
+}
+
+template <class T>
+LossResult distributed_loss(const LossProblem& problem, const std::vector<std::int64_t>& counts,
+                            std::int64_t tile_columns = 1024) {
+  return sum_over_ranks(counts, [&](Communicator& communicator, std::int64_t first, std::int64_t last) {
+    return rank_loss<T>(problem, first, last, tile_columns, communicator);
+  });
 }
 
 /// Largest difference relative to the largest element of `expected`.

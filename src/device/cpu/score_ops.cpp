@@ -6,6 +6,8 @@
 #include <cmath>
 #include <limits>
 
+#include "device/cpu/list_ops.h"
+#include "device/cpu/mann_whitney.h"
 #include "device/cpu/vector_math.h"
 
 namespace toller {
@@ -143,6 +145,71 @@ class CpuScoreOps final : public ScoreOps<T> {
 #pragma omp simd reduction(+ : sum)
     for (std::int64_t i = 0; i < n; ++i) sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
     *result = factor * sum;
+  }
+
+  void list_scores(const ScoreLists& lists, std::int64_t dimension, const T* query, const T* document,
+                   double* score) override {
+    cpu_list_scores(lists, dimension, query, document, score);
+  }
+  void list_losses(const ListLossSetup& setup, const ScoreLists& lists, const double* score,
+                   const double* inverse_temperature, double* gradient, double* totals) override {
+    cpu_list_losses(setup, lists, score, *inverse_temperature, gradient, totals);
+  }
+  void list_embedding_gradients(const ScoreLists& lists, std::int64_t dimension, const double* gradient,
+                                const double* count, const T* query, const T* document, T* d_query,
+                                T* d_document) override {
+    cpu_list_embedding_gradients(lists, dimension, gradient, *count, query, document, d_query, d_document);
+  }
+  void divide(const double* total, const double* count, double* result) override {
+    *result = *count == 0 ? 0 : *total / *count;
+  }
+  void add_scaled(std::int64_t n, double factor, const T* x, T* y) override {
+    const T a = static_cast<T>(factor);
+#pragma omp parallel for simd schedule(static) if (n >= kParallelScores)
+    for (std::int64_t i = 0; i < n; ++i) y[i] += a * x[i];
+  }
+  void add_scaled_number(double factor, const double* x, double* y) override {
+    *y += factor * *x;
+  }
+  void largest_norm(std::int64_t rows, std::int64_t columns, const T* x, double* result) override {
+    *result = toller::largest_norm(rows, columns, x);
+  }
+  void lay_grid(const double* norms, const double* inverse_temperature, std::int64_t capacity,
+                ScoreGrid* grid) override {
+    *grid = toller::lay_grid(norms, *inverse_temperature, capacity);
+  }
+  void deposit(std::int64_t n, const T* scores, const ScoreGrid* grid, int fraction_bits,
+               std::int64_t* weight) override {
+    toller::deposit(n, scores, *grid, fraction_bits, weight);
+  }
+  void read_deposits(std::int64_t n, const std::int64_t* weight, int fraction_bits, double* result) override {
+    const double unit = std::ldexp(1.0, -fraction_bits);
+    for (std::int64_t j = 0; j < n; ++j) result[j] = static_cast<double>(weight[j]) * unit;
+  }
+  void pair_on_grid(const GridPairs<T>& pairs, const ScoreGrid* grid) override {
+    toller::pair_on_grid(pairs, *grid);
+  }
+  void read_slopes(std::int64_t n, const T* scores, const ScoreGrid* grid, const T* slope,
+                   double* result) override {
+    toller::read_slopes(n, scores, *grid, slope, result);
+  }
+  void slope_gradient(std::int64_t n, const T* scores, const ScoreGrid* grid, const T* slope,
+                      T* gradient) override {
+    toller::read_slopes(n, scores, *grid, slope, gradient);
+  }
+  void add_positive_sums(const ScoreTile& tile, const T* scores, const double* inverse_temperature,
+                         const PositiveSums<T>& sums) override {
+    toller::add_positive_sums(tile, scores, *inverse_temperature, sums);
+  }
+  void pairwise_gradient(std::int64_t rows, std::int64_t columns, const T* scores,
+                         const double* inverse_temperature, std::int64_t positives, const std::int64_t* begin,
+                         const T* positive_score, const double* weight, T* gradient) override {
+    toller::pairwise_gradient(rows, columns, scores, *inverse_temperature, positives, begin, positive_score,
+                              weight, gradient);
+  }
+  void pairwise_terms(std::int64_t n, const double* weight, const PositiveSums<T>& sums, double* gradient,
+                      double* value, double* log_temperature) override {
+    toller::pairwise_terms(n, weight, sums, gradient, value, log_temperature);
   }
 };
 

@@ -1,13 +1,11 @@
-// Collectives on device memory, through the host and over NCCL, whose ranks are threads here; and what
-// notices collectives that never finish.
+// Collectives on device memory over NCCL, whose ranks are threads here.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nccl.h>
 
 #include <array>
-#include <atomic>
 #include <chrono>
-#include <cstdlib>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -15,12 +13,12 @@
 
 #include "comm/tensor_collective_cases.h"
 #include "comm/thread_communicator.h"
+#include "cuda/compute_stream.h"
+#include "cuda/device_array.h"
 #include "cuda/gpu_sharing.h"
 #include "cuda/nccl_communicator.h"
 #include "cuda/nccl_library.h"
-#include "cuda/operation_watchdog.h"
-#include "cuda/staged_communicator.h"
-#include "device_array.h"
+#include "environment_variable.h"
 #include "error.h"
 
 namespace toller {
@@ -33,121 +31,15 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 using Counts = std::vector<std::int64_t>;
 
-class ComputeStream {
- public:
-  ComputeStream() { check_cuda(cudaStreamCreate(&stream_), "cudaStreamCreate"); }
-  ~ComputeStream() { EXPECT_EQ(cudaStreamDestroy(stream_), cudaSuccess); }
-  ComputeStream(const ComputeStream&) = delete;
-  ComputeStream& operator=(const ComputeStream&) = delete;
-  cudaStream_t get() const { return stream_; }
-
-  /// Has all that is queued been done?
-  bool is_idle() const {
-    cudaEvent_t event = nullptr;
-    check_cuda(cudaEventCreate(&event), "cudaEventCreate");
-    check_cuda(cudaEventRecord(event, stream_), "cudaEventRecord");
-    const bool idle = cudaEventQuery(event) == cudaSuccess;
-    check_cuda(cudaEventDestroy(event), "cudaEventDestroy");
-    return idle;
-  }
-  void wait() const { check_cuda(cudaStreamSynchronize(stream_), "cudaStreamSynchronize"); }
-
- private:
-  cudaStream_t stream_ = nullptr;
-};
-
-class StagedCommunicatorRanks : public testing::TestWithParam<int> {};
-INSTANTIATE_TEST_SUITE_P(Ranks, StagedCommunicatorRanks, testing::Values(1, 2, 3, 4));
-
-TEST_P(StagedCommunicatorRanks, Collectives) {
-  run_ranks(GetParam(), [](Communicator& communicator) {
-    const ComputeStream stream;
-    StagedCommunicator c(communicator, stream.get());
-    expect_tensor_collectives<DeviceArray>(c);
-  });
-}
-
-TEST(StagedCommunicator, OneProcessAloneNeverWaits) {
-  SelfCommunicator self;
-  const ComputeStream stream;
-  StagedCommunicator c(self, stream.get());
-  DeviceArray<float> local(std::vector<float>{1, 2, 3}), all(3);
-  const auto before = host_cuda::call_counts();
-  c.all_gather(static_cast<const float*>(local.data()), Counts{3}, all.data());
-  c.all_reduce_sum(all.data(), 3);
-  c.start_all_reduce_sum(all.data(), 3);
-  c.finish_sums();
-  EXPECT_EQ(host_cuda::call_counts(), before);
-  EXPECT_EQ(all.values(), (std::vector<float>{1, 2, 3}));
-  expect_tensor_collectives<DeviceArray>(c);
-}
-
-TEST(StagedCommunicator, KeepsItsHostMemory) {
-  run_ranks(2, [](Communicator& communicator) {
-    const ComputeStream stream;
-    StagedCommunicator c(communicator, stream.get());
-    DeviceArray<float> data(std::vector<float>(1000, 1));
-    c.all_reduce_sum(data.data(), 1000);
-    communicator.barrier();
-    const auto before = host_cuda::call_counts();
-    communicator.barrier();
-    c.all_reduce_max(data.data(), 1000);
-    c.start_all_reduce_sum(data.data(), 500);
-    communicator.barrier();
-    EXPECT_EQ(host_cuda::call_counts().allocations, before.allocations);
-    communicator.barrier();
-  });
-}
-
-TEST(StagedCommunicator, WaitsForWhatIsQueuedBefore) {
-  run_ranks(2, [](Communicator& communicator) {
-    const ComputeStream stream;
-    StagedCommunicator c(communicator, stream.get());
-    DeviceArray<float> data(std::vector<float>{1, 2}), all(4);
-    const std::vector<std::function<void()>> collectives{
-        [&] {
-          c.all_gather(static_cast<const float*>(data.data()), Counts{2, 2}, all.data());
-        },
-        [&] {
-          c.reduce_scatter_sum(all.data(), Counts{2, 2}, data.data());
-        },
-        [&] { c.start_all_reduce_sum(data.data(), 2); }};
-    for (const auto& collective : collectives) {
-      const auto halt = std::make_shared<host_cuda::Halt>();
-      std::atomic<bool> released = false;
-      host_cuda::hold_up(stream.get(), halt);
-      std::thread computation([&] {
-        std::this_thread::sleep_for(20ms);
-        released = true;
-        halt->release();
-      });
-      collective();
-      EXPECT_TRUE(released);
-      computation.join();
-    }
-  });
-}
-
-TEST(StagedCommunicator, ErrorsNameRankAndOperation) {
-  run_ranks(2, [](Communicator& communicator) {
-    const ComputeStream stream;
-    StagedCommunicator c(communicator, stream.get());
-    float host = 0;
-    EXPECT_THAT([&] { c.all_reduce_sum(&host, 1); },
-                ThrowsMessage<Error>(HasSubstr(
-                    fmt::format("all_reduce_sum failed on rank {} of 2: invalid argument", c.rank()))));
-  });
-}
-
 /// Ranks with a GPU each.
 class NcclTest : public testing::Test {
  protected:
-  NcclTest() { host_cuda::set_device_count(4); }
+#if defined(HOST_CUDA)
   ~NcclTest() override {
     host_cuda::set_nccl_faults({});
-    host_cuda::set_device_count(1);
     EXPECT_EQ(host_cuda::nccl_communicators(), 0);
   }
+#endif
 
   /// What the watchdogs have said, rank by rank.
   struct Failures {
@@ -170,10 +62,17 @@ class NcclTest : public testing::Test {
             }};
   }
 
+  const Gpus gpus_{4};
   Failures failures_;
 };
 
-class NcclRanks : public NcclTest, public testing::WithParamInterface<int> {};
+class NcclRanks : public NcclTest, public testing::WithParamInterface<int> {
+ protected:
+  void SetUp() override {
+    if (GetParam() > gpu_count()) GTEST_SKIP() << "wants " << GetParam() << " GPUs";
+    if (const std::string reason = why_no_nccl(); !reason.empty()) GTEST_SKIP() << reason;
+  }
+};
 INSTANTIATE_TEST_SUITE_P(Ranks, NcclRanks, testing::Values(1, 2, 3, 4));
 
 TEST_P(NcclRanks, Collectives) {
@@ -186,6 +85,8 @@ TEST_P(NcclRanks, Collectives) {
   });
   EXPECT_EQ(failures_.texts, std::vector<std::string>(4));
 }
+
+#if defined(HOST_CUDA)  // which counts, and has faults on demand
 
 TEST_P(NcclRanks, AllocateNothingAndWaitForNothingOnceConnected) {
   run(GetParam(), [&](Communicator& communicator) {
@@ -237,14 +138,13 @@ TEST_F(NcclTest, ComputationWaitsForCollectivesAndNotForStartedSums) {
 TEST_F(NcclTest, CollectivesWaitForComputation) {
   run(2, [&](Communicator& communicator) {
     const ComputeStream stream;
-    const auto halt = std::make_shared<host_cuda::Halt>();
     DeviceArray<float> data(std::vector<float>{1, 2, 3});
     const auto c = make_nccl_communicator(communicator, stream.get(), options(communicator));
     c->all_reduce_sum(data.data(), 3);
-    host_cuda::hold_up(stream.get(), halt);
+    HeldStream held(stream.get());
     c->start_all_reduce_sum(data.data(), 3);
     std::this_thread::sleep_for(800ms);  // seen by the watchdog as a sum that does not finish
-    halt->release();
+    held.release();
   });
   EXPECT_THAT(failures_.texts[0], HasSubstr("all_reduce_sum of 3 elements has not finished"));
   EXPECT_THAT(failures_.texts[1], HasSubstr("all_reduce_sum of 3 elements has not finished"));
@@ -363,68 +263,17 @@ TEST_F(NcclTest, RanksThatShareAGpuAreToldSo) {
   });
 }
 
-/// A stream that goes no further.
-class Watchdog : public testing::Test {
- protected:
-  Watchdog() { host_cuda::hold_up(stream_.get(), halt_); }
-  ~Watchdog() override { halt_->release(); }
-
-  WatchdogOptions options() {
-    return {100ms, "look around", [] { return std::string(); },
-            [this](const std::string& text) {
-              const std::lock_guard lock(mutex_);
-              text_ = text;
-            }};
-  }
-  std::string text() {
-    const std::lock_guard lock(mutex_);
-    return text_;
-  }
-
-  ComputeStream stream_;
-  std::shared_ptr<host_cuda::Halt> halt_ = std::make_shared<host_cuda::Halt>();
-
- private:
-  std::mutex mutex_;
-  std::string text_;
-};
-
-TEST_F(Watchdog, NamesTheOldestOfManyOperations) {
-  OperationWatchdog watchdog(options());
-  for (std::int64_t i = 0; i < 1000; ++i) watchdog.watch({"all_reduce_sum", 1000000 + i}, stream_.get());
-  std::this_thread::sleep_for(400ms);
-  watchdog.stop();
-  EXPECT_EQ(text(), "all_reduce_sum of 1,000,000 elements has not finished after 0.1 s: look around");
-}
-
-TEST_F(Watchdog, IsQuietWhenOperationsFinish) {
-  OperationWatchdog watchdog(options());
-  for (std::int64_t i = 0; i < 1000; ++i) watchdog.watch({"all_reduce_sum", i}, stream_.get());
-  halt_->release();
-  for (int i = 0; i < 20; ++i) {
-    watchdog.watch({"all_gather", 7}, stream_.get());
-    std::this_thread::sleep_for(15ms);
-  }
-  EXPECT_EQ(text(), "");
-}
-
-TEST_F(Watchdog, SeesWhatHangsBehindAFullList) {
-  OperationWatchdog watchdog(options());
-  for (std::int64_t i = 0; i < 1000; ++i) watchdog.watch({"all_reduce_sum", i}, nullptr);
-  watchdog.watch({"all_gather", 7}, stream_.get());
-  std::this_thread::sleep_for(400ms);
-  watchdog.stop();
-  EXPECT_EQ(text(), "all_gather of 7 elements has not finished after 0.1 s: look around");
-}
+#endif
 
 TEST(NcclLibrary, ErrorsSayWhatToDo) {
-  setenv("TOLLER_NCCL", "/nowhere/libnccl.so", 1);
-  EXPECT_THAT(load_nccl, ThrowsMessage<Error>(AllOf(HasSubstr("NCCL was not found where TOLLER_NCCL"),
-                                                    HasSubstr("/nowhere/libnccl.so"))));
-  setenv("TOLLER_NCCL", "libm.so.6", 1);
+  {
+    const EnvironmentVariable name("TOLLER_NCCL", "/nowhere/libnccl.so");
+    EXPECT_THAT(load_nccl, ThrowsMessage<Error>(AllOf(HasSubstr("NCCL was not found where TOLLER_NCCL"),
+                                                      HasSubstr("/nowhere/libnccl.so"))));
+  }
+  const EnvironmentVariable name("TOLLER_NCCL", "libm.so.6");
   EXPECT_THAT(load_nccl,
               ThrowsMessage<Error>(HasSubstr("libm.so.6 has no function ncclGetUniqueId: install a newer")));
-  unsetenv("TOLLER_NCCL");
 }
 
 }  // namespace
