@@ -1,9 +1,11 @@
 #include "cuda/cuda_score_ops.h"
 
 #include "cuda/device_storage.h"
+#include "cuda/double_matrix.cuh"
 #include "cuda/elementwise.cuh"
 #include "cuda/list_loss.cuh"
 #include "cuda/mann_whitney.cuh"
+#include "cuda/probabilities.cuh"
 #include "cuda/scalars.cuh"
 #include "cuda/score_tiles.cuh"
 
@@ -182,6 +184,87 @@ template <class T>
 void CudaScoreOps<T>::pairwise_terms(std::int64_t n, const double* weight, const PositiveSums<Real>& sums,
                                      double* gradient, double* value, double* log_temperature) {
   toller::pairwise_terms(n, weight, sums, gradient, value, log_temperature, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::probabilities(std::int64_t rows, std::int64_t columns,
+                                    const double* inverse_temperature, const Real* max, const double* sum,
+                                    Real* scores) {
+  toller::probabilities(rows, columns, inverse_temperature, max, sum, scores, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::add_probability_moments(std::int64_t rows, std::int64_t columns, const Real* x,
+                                              double center, double* row_square, double* column_sum) {
+  toller::add_probability_moments(rows, columns, x, static_cast<float>(center), row_square, column_sum,
+                                  stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::add_list_sums(const ScoreTile& tile, const Real* x, const ColumnLists& lists,
+                                    double* sums) {
+  toller::add_list_sums(tile, x, lists, sums, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::add_mean_slopes(const ScoreTile& tile, const Real* x, const ProbabilitySlopes& slopes,
+                                      double* mean) {
+  toller::add_mean_slopes(tile, x, slopes, mean, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::probability_gradient(const ScoreTile& tile, const Real* x,
+                                           const ProbabilitySlopes& slopes, const double* mean,
+                                           const double* inverse_temperature, T* gradient) {
+  toller::probability_gradient(tile, x, slopes, mean, inverse_temperature, on_device(gradient), stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::gaussian_distance(const GaussianMoments& moments, double* slope, double* value) {
+  toller::gaussian_distance(moments, slope, value, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::multiply(std::int64_t rows, std::int64_t n, const double* a, const double* b,
+                               double* c) {
+  multiply_doubles(rows, n, a, b, c, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::gram(std::int64_t rows, std::int64_t n, double factor, const double* a, double* c) {
+  gram_doubles(rows, n, factor, a, c, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::add_to_diagonal(std::int64_t n, double value, double* x) {
+  toller::add_to_diagonal(n, value, x, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::center_rows(std::int64_t rows, std::int64_t n, double* x) {
+  toller::center_rows(rows, n, x, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::column_sums(std::int64_t rows, std::int64_t n, const double* x, double* sums) {
+  double_column_sums(rows, n, x, sums, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::add_to_rows(std::int64_t rows, std::int64_t n, double factor, const double* row,
+                                  double* x) {
+  toller::add_to_rows(rows, n, factor, row, x, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::divide_by_norm(std::int64_t n, const double* squared_norm, double* x) {
+  toller::divide_by_norm(n, squared_norm, x, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::inner_product(std::int64_t n, const double* a, const double* b, double* result) {
+  double* workspace = workspace_.at_least<double>(inner_product_workspace(n));
+  toller::inner_product(n, a, b, result, workspace, stream_);
 }
 
 template class CudaScoreOps<BFloat16>;

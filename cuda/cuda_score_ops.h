@@ -71,6 +71,24 @@ class CudaScoreOps final : public ScoreOps<T> {
                          const Real* positive_score, const double* weight, T* gradient) override;
   void pairwise_terms(std::int64_t n, const double* weight, const PositiveSums<Real>& sums, double* gradient,
                       double* value, double* log_temperature) override;
+  void probabilities(std::int64_t rows, std::int64_t columns, const double* inverse_temperature,
+                     const Real* max, const double* sum, Real* scores) override;
+  void add_probability_moments(std::int64_t rows, std::int64_t columns, const Real* x, double center,
+                               double* row_square, double* column_sum) override;
+  void add_list_sums(const ScoreTile& tile, const Real* x, const ColumnLists& lists, double* sums) override;
+  void add_mean_slopes(const ScoreTile& tile, const Real* x, const ProbabilitySlopes& slopes,
+                       double* mean) override;
+  void probability_gradient(const ScoreTile& tile, const Real* x, const ProbabilitySlopes& slopes,
+                            const double* mean, const double* inverse_temperature, T* gradient) override;
+  void gaussian_distance(const GaussianMoments& moments, double* slope, double* value) override;
+  void multiply(std::int64_t rows, std::int64_t n, const double* a, const double* b, double* c) override;
+  void gram(std::int64_t rows, std::int64_t n, double factor, const double* a, double* c) override;
+  void add_to_diagonal(std::int64_t n, double value, double* x) override;
+  void center_rows(std::int64_t rows, std::int64_t n, double* x) override;
+  void column_sums(std::int64_t rows, std::int64_t n, const double* x, double* sums) override;
+  void add_to_rows(std::int64_t rows, std::int64_t n, double factor, const double* row, double* x) override;
+  void divide_by_norm(std::int64_t n, const double* squared_norm, double* x) override;
+  void inner_product(std::int64_t n, const double* a, const double* b, double* result) override;
 
  private:
   cudaStream_t stream_;

@@ -4,6 +4,7 @@ set(TOLLER_CUDA_SOURCES
     attention.cpp attention.cu attention_backward.cu attention_fp32.cu
     column_sums.cu
     cublaslt_library.cpp
+    double_matrix.cu
     elementwise.cu
     embedding.cu
     gelu.cu
@@ -14,6 +15,7 @@ set(TOLLER_CUDA_SOURCES
     norm.cu
     optimizer.cu
     pooling.cu
+    probabilities.cu
     row_segments.cpp
     scalars.cu
     score_deposits.cu score_grid.cu score_pairwise.cu

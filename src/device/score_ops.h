@@ -94,6 +94,36 @@ struct PositiveSums {
   double* moment = nullptr;         ///< [positives] += Σ_b z σ(z)
 };
 
+/// Lists of columns that do not overlap, and a weight for each column. Whole numbers are doubles, since they
+/// come as sums over ranks.
+struct ColumnLists {
+  std::int64_t lists = 0;
+  const double* begin = nullptr;   ///< [lists] list j has the columns begin [j] … end [j]
+  const double* end = nullptr;     ///< [lists]
+  const double* number = nullptr;  ///< [columns] 1 + the column's list; 0: in none
+  const double* weight = nullptr;  ///< [columns] 0 where the column is in no list
+};
+
+/// What a function of probabilities has as derivatives: G_im = column [m] + factor · (x_im − row_list [i, j]
+/// · weight [m]), j the list of column m.
+struct ProbabilitySlopes {
+  ColumnLists lists;
+  const double* column = nullptr;    ///< [columns]
+  const double* row_list = nullptr;  ///< [rows of the scores, lists]
+  double factor = 0;
+};
+
+/// Two Gaussians in R^columns, fitted to as many rows x and y each; with u = 1 / columns. y_j is `base_j`
+/// everywhere, plus the columns' weight in list j.
+struct GaussianMoments {
+  std::int64_t samples = 0, columns = 0;
+  const double* column_sum = nullptr;    ///< [columns] Σ_i (x_im − u)
+  const double* square_sum = nullptr;    ///< [1] Σ_i ‖x_i − u‖²
+  const double* weight = nullptr;        ///< [columns]
+  const double* label_totals = nullptr;  ///< [2] Σ_j base_j, Σ_j ‖y_j − u‖²
+  const double* overlap = nullptr;       ///< [1] (samples − 1) Tr (Σ_X Σ_Y)^{1/2}
+};
+
 template <class T>
 class ScoreOps {
  public:
@@ -209,6 +239,48 @@ class ScoreOps {
   /// −Σ weight moment.
   virtual void pairwise_terms(std::int64_t n, const double* weight, const PositiveSums<Real>& sums,
                               double* gradient, double* value, double* log_temperature) = 0;
+
+  // ---- rows of scores as probabilities, and lists of columns
+  // ---------------------------------------------------------------------------------------------------------
+  /// Scores become x = e^{z − log-sum-exp} of their row, in place; 0 where nothing takes part in the row.
+  virtual void probabilities(std::int64_t rows, std::int64_t columns, const double* inverse_temperature,
+                             const Real* max, const double* sum, Real* scores) = 0;
+  /// row_square [rows] += Σ_m (x − center)², column_sum [columns] += Σ_i (x − center).
+  virtual void add_probability_moments(std::int64_t rows, std::int64_t columns, const Real* x, double center,
+                                       double* row_square, double* column_sum) = 0;
+  /// sums [rows of the scores, lists] += Σ_m x_im weight [m] over the columns of each list in the tile.
+  virtual void add_list_sums(const ScoreTile& tile, const Real* x, const ColumnLists& lists,
+                             double* sums) = 0;
+  /// mean [rows of the scores] += Σ_m x_im G_im over the tile.
+  virtual void add_mean_slopes(const ScoreTile& tile, const Real* x, const ProbabilitySlopes& slopes,
+                               double* mean) = 0;
+  /// gradient = inverse_temperature · x_im (G_im − mean [i]), the derivatives by the tile's scores. May be
+  /// x's own memory where T is Real.
+  virtual void probability_gradient(const ScoreTile& tile, const Real* x, const ProbabilitySlopes& slopes,
+                                    const double* mean, const double* inverse_temperature, T* gradient) = 0;
+  /// value [1] = the squared 2-Wasserstein distance. slope [columns] = its derivatives by x_im that depend on
+  /// m alone, but for a constant: 2/n (μ_X − μ_Y) − 2/(n − 1) μ_X. With one sample there are no covariances.
+  virtual void gaussian_distance(const GaussianMoments& moments, double* slope, double* value) = 0;
+
+  // ---- dense matrices in double
+  // ---------------------------------------------------------------------------------------------------------
+  /// c [rows, n] = a [rows, n] b [n, n].
+  virtual void multiply(std::int64_t rows, std::int64_t n, const double* a, const double* b, double* c) = 0;
+  /// c [n, n] = factor · aᵀ a, a [rows, n]; exactly symmetric.
+  virtual void gram(std::int64_t rows, std::int64_t n, double factor, const double* a, double* c) = 0;
+  /// x [n, n] += value · I.
+  virtual void add_to_diagonal(std::int64_t n, double value, double* x) = 0;
+  /// x [rows, n] −= the mean of its row.
+  virtual void center_rows(std::int64_t rows, std::int64_t n, double* x) = 0;
+  /// sums [n] = column sums of x [rows, n].
+  virtual void column_sums(std::int64_t rows, std::int64_t n, const double* x, double* sums) = 0;
+  /// Every row of x [rows, n] += factor · row [n].
+  virtual void add_to_rows(std::int64_t rows, std::int64_t n, double factor, const double* row,
+                           double* x) = 0;
+  /// x [n] /= √squared_norm [0]; all 0 where that is 0.
+  virtual void divide_by_norm(std::int64_t n, const double* squared_norm, double* x) = 0;
+  /// result [1] = Σ a b; b null: Σ a.
+  virtual void inner_product(std::int64_t n, const double* a, const double* b, double* result) = 0;
 };
 
 /// The CPU implementation: one exponential an element and direction, in vector loops; rows, or strips of

@@ -19,6 +19,10 @@ constexpr LossDescription kLosses[] = {
     {"mw", "mean over all positive scores a and all negative scores b of the batch of softplus((b - a)/t)",
      "positives; every other document of the batch is a negative", "arXiv 2510.00137, by abstract",
      "8 B M d"},
+    {"wasserstein",
+     "squared 2-Wasserstein distance of Gaussians fitted to the rows softmax(s/t) and softmax(y)",
+     "documents of different grade a query; every other document of the batch has grade 0",
+     "SyCL, arXiv 2503.23239", "12 B M d + 60 B^3"},
     {"ranknet", "mean over pairs y_k > y_l of softplus(-c (s_k - s_l))",
      "documents of different grade a query", "Burges et al. 2005; E2Rank", kListCost},
     {"weighted-ranknet", "the same, a pair weighing 1 / (rank_k + rank_l)",
@@ -89,6 +93,8 @@ std::unique_ptr<Loss<T>> make_loss(std::span<const LossTerm> terms, const LossSe
       losses.push_back({make_list_loss<T>(ops, score_ops, list), term.weight});
     } else if (term.name == "mw") {
       losses.push_back({make_mw<T>(ops, score_ops, settings.mw), term.weight});
+    } else if (term.name == "wasserstein") {
+      losses.push_back({make_wasserstein<T>(ops, score_ops, {}), term.weight});
     } else {
       losses.push_back({make_infonce<T>(ops, score_ops, {.symmetric = settings.symmetric}), term.weight});
     }

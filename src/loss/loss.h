@@ -62,9 +62,10 @@ struct LossGradient {
 struct LossSize {
   std::int64_t queries = 0;  ///< b
   std::int64_t candidates = 0;
-  std::int64_t positives = 0;  ///< over the rank's queries
-  std::int64_t own = 0;        ///< documents that the rank's queries brought
-  std::int64_t dimension = 0;  ///< of the embeddings
+  std::int64_t positives = 0;       ///< over the rank's queries
+  std::int64_t own = 0;             ///< documents that the rank's queries brought
+  std::int64_t dimension = 0;       ///< of the embeddings
+  std::int64_t global_queries = 0;  ///< B
 };
 
 template <class T>
@@ -146,5 +147,28 @@ std::int64_t mw_grid_points(double least_temperature, double largest_score = 1);
 /// range; compute() throws Error for lists that do not fit the batch.
 template <class T>
 std::unique_ptr<Loss<T>> make_mw(Ops<T>& ops, ScoreOps<T>& score_ops, const MwOptions& options);
+
+struct WassersteinOptions {
+  std::int64_t tile_rows = 0;     ///< queries a tile; 0: what suits the device
+  std::int64_t tile_columns = 0;  ///< candidates a tile; likewise
+};
+
+/// The squared 2-Wasserstein distance between two Gaussians in R^M (SyCL, arXiv 2503.23239): one fitted
+/// to the rows X_i = softmax_m(s_im/τ), s = ⟨q, d⟩, one to the rows Y_i = softmax_m(y_im), where y is the
+/// grade of query i's own documents and 0 for all other candidates:
+///   L = ‖μ_X − μ_Y‖² + Tr Σ_X + Tr Σ_Y − 2 Tr (Σ_X Σ_Y)^{1/2},   Σ with 1/(B − 1).
+/// With one query there are no covariances: L = ‖X_1 − Y_1‖². Own documents that are left out (grade below 0,
+/// or excluded) have no part in X_i or Y_i; other excluded columns have none in X_i. Positives are not looked
+/// at. Where documents or queries coincide the last term has a kink, and the gradient is one of its
+/// subgradients.
+///
+/// Four passes over the tiles (scores are recomputed, unless one tile holds them all); 6 products of the size
+/// b M d. The last term takes 60 b B² operations in double (75 where T is double), with an
+/// all-reduce of 8 B² bytes every 3 b B² of them. Memory: O(tile + b + M) and 8 (B² + 3 b B) bytes.
+/// A NaN among the scores that count makes the value NaN. Throws UsageError for a negative tile size;
+/// compute() throws Error for a batch without lists or with lists that do not fit it.
+template <class T>
+std::unique_ptr<Loss<T>> make_wasserstein(Ops<T>& ops, ScoreOps<T>& score_ops,
+                                          const WassersteinOptions& options);
 
 }  // namespace toller

@@ -238,7 +238,8 @@ StepMemory TrainingStep<T>::memory_needed(const BatchPlan& plan, const GlobalBat
                      .candidates = batch.document_offsets.back(),
                      .positives = static_cast<std::int64_t>(relations.positive.size()),
                      .own = static_cast<std::int64_t>(relations.own_grade.size()),
-                     .dimension = encoder_.dimension()},
+                     .dimension = encoder_.dimension(),
+                     .global_queries = batch.size()},
                     loss);
   const auto bytes = [](const Arena& arena) { return static_cast<std::int64_t>(arena.peak()); };
   return {bytes(embeddings), bytes(activations), bytes(scratch), bytes(loss)};

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <memory>
 #include <mutex>
@@ -38,6 +39,11 @@ void in_both_thread_orders(Body body) {
     body();
   }
   host_cuda::set_thread_order(host_cuda::ThreadOrder::kAscending);
+}
+
+/// How often the host has waited for the device.
+inline std::int64_t host_waits() {
+  return host_cuda::call_counts().synchronisations;
 }
 
 /// Throws where a kernel failed or wrote beside its memory.
@@ -88,6 +94,11 @@ inline constexpr bool kOnGpu = true;
 template <class Body>
 void in_both_thread_orders(Body body) {
   body();
+}
+
+/// Not counted.
+inline std::int64_t host_waits() {
+  return 0;
 }
 
 /// Throws where a kernel failed. What was written beside a GuardedMemory is found when that is freed.

@@ -1,5 +1,5 @@
-// The Mann–Whitney loss on the GPU backend, run by host_cuda: all forms, on several ranks, against the CPU's
-// exact form in double on the same numbers.
+// The Mann–Whitney loss on the GPU backend: all forms, on several ranks, against the CPU's exact form in
+// double on the same numbers.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -8,7 +8,6 @@
 
 #include "cuda/cuda_backends.h"
 #include "cuda/device_array.h"
-#include "host_cuda/runtime_api.h"
 #include "loss/mw_problem.h"
 
 namespace toller {
@@ -61,13 +60,13 @@ LossResult gpu_rank_loss(const LossProblem& problem, const MwOptions& options, s
   DeviceBuffer<float> dquery(ops, query.size()), ddocument(ops, document.size());
   DeviceBuffer<double> totals(ops, 2);
   const auto loss = make_mw<T>(ops, *backend.score_ops, options);
-  const auto before = host_cuda::call_counts().synchronisations;
+  const auto before = host_waits();
   loss->compute({last - first, problem.queries, problem.candidates, d, query.data(), document.data(),
                  positive_offsets, positive, excluded_offsets, excluded},
                 log_temperature.data(), *backend.communicator,
                 {dquery.data(), ddocument.data(), totals.data() + 1, totals.data()});
   if (communicator.size() == 1 && !options.exact) {
-    EXPECT_EQ(host_cuda::call_counts().synchronisations, before) << "the host waited for the device";
+    EXPECT_EQ(host_waits(), before) << "the host waited for the device";
   }
   std::vector<double> numbers(2);
   totals.read(numbers);

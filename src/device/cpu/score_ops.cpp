@@ -6,8 +6,10 @@
 #include <cmath>
 #include <limits>
 
+#include "device/cpu/cpu_ops.h"
 #include "device/cpu/list_ops.h"
 #include "device/cpu/mann_whitney.h"
+#include "device/cpu/probabilities.h"
 #include "device/cpu/vector_math.h"
 
 namespace toller {
@@ -210,6 +212,54 @@ class CpuScoreOps final : public ScoreOps<T> {
   void pairwise_terms(std::int64_t n, const double* weight, const PositiveSums<T>& sums, double* gradient,
                       double* value, double* log_temperature) override {
     toller::pairwise_terms(n, weight, sums, gradient, value, log_temperature);
+  }
+
+  void probabilities(std::int64_t rows, std::int64_t columns, const double* inverse_temperature, const T* max,
+                     const double* sum, T* scores) override {
+    cpu_probabilities(rows, columns, *inverse_temperature, max, sum, scores);
+  }
+  void add_probability_moments(std::int64_t rows, std::int64_t columns, const T* x, double center,
+                               double* row_square, double* column_sum) override {
+    cpu_probability_moments(rows, columns, x, center, row_square, column_sum);
+  }
+  void add_list_sums(const ScoreTile& tile, const T* x, const ColumnLists& lists, double* sums) override {
+    cpu_list_sums(tile, x, lists, sums);
+  }
+  void add_mean_slopes(const ScoreTile& tile, const T* x, const ProbabilitySlopes& slopes,
+                       double* mean) override {
+    cpu_mean_slopes(tile, x, slopes, mean);
+  }
+  void probability_gradient(const ScoreTile& tile, const T* x, const ProbabilitySlopes& slopes,
+                            const double* mean, const double* inverse_temperature, T* gradient) override {
+    cpu_probability_gradient(tile, x, slopes, mean, *inverse_temperature, gradient);
+  }
+  void gaussian_distance(const GaussianMoments& moments, double* slope, double* value) override {
+    cpu_gaussian_distance(moments, slope, value);
+  }
+  void multiply(std::int64_t rows, std::int64_t n, const double* a, const double* b, double* c) override {
+    if (rows == 0 || n == 0) return;
+    blas_gemm(CblasNoTrans, CblasNoTrans, rows, n, n, 1.0, a, n, b, n, 0.0, c, n);
+  }
+  void gram(std::int64_t rows, std::int64_t n, double factor, const double* a, double* c) override {
+    cpu_gram(rows, n, factor, a, c);
+  }
+  void add_to_diagonal(std::int64_t n, double value, double* x) override {
+    for (std::int64_t i = 0; i < n; ++i) x[i * (n + 1)] += value;
+  }
+  void center_rows(std::int64_t rows, std::int64_t n, double* x) override {
+    cpu_center_rows(rows, n, x);
+  }
+  void column_sums(std::int64_t rows, std::int64_t n, const double* x, double* sums) override {
+    cpu_column_sums(rows, n, x, sums);
+  }
+  void add_to_rows(std::int64_t rows, std::int64_t n, double factor, const double* row, double* x) override {
+    cpu_add_to_rows(rows, n, factor, row, x);
+  }
+  void divide_by_norm(std::int64_t n, const double* squared_norm, double* x) override {
+    cpu_divide_by_norm(n, *squared_norm, x);
+  }
+  void inner_product(std::int64_t n, const double* a, const double* b, double* result) override {
+    *result = cpu_inner_product(n, a, b);
   }
 };
 
