@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "comm/host_tensor_communicator.h"
 #include "error.h"
 #include "loss/list_problem.h"
 
@@ -12,43 +13,14 @@ namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-void expect_all_zero(const LossResult& result) {
-  EXPECT_EQ(result.value, 0);
-  EXPECT_EQ(result.log_temperature, 0);
-  for (const double x : result.query) EXPECT_EQ(x, 0);
-  for (const double x : result.document) EXPECT_EQ(x, 0);
-}
-
-void expect_finite(const LossResult& result) {
-  EXPECT_TRUE(std::isfinite(result.value));
-  EXPECT_TRUE(std::isfinite(result.log_temperature));
-  for (const double x : result.query) EXPECT_TRUE(std::isfinite(x));
-  for (const double x : result.document) EXPECT_TRUE(std::isfinite(x));
-}
-
-/// One query and documents of one dimension: the scores are the documents.
-ListProblem one_list(const std::vector<double>& scores, const std::vector<std::int32_t>& grades,
-                     const std::vector<float>& teacher = {}, double temperature = 1) {
-  const auto size = static_cast<std::int64_t>(scores.size());
-  return {.queries = 1,
-          .candidates = size,
-          .dimension = 1,
-          .log_temperature = std::log(temperature),
-          .query = {1},
-          .document = scores,
-          .own_offsets = {0, size},
-          .grade = grades,
-          .teacher = teacher};
-}
-
 class ListLossEdge : public testing::TestWithParam<ListLossKind> {};
 
 TEST_P(ListLossEdge, IsZeroWithoutAPair) {
   const ListLossOptions options{.kind = GetParam()};
-  expect_all_zero(single_rank_list_loss<double>(one_list({0.5}, {2}, {1}), options));
-  expect_all_zero(single_rank_list_loss<double>(one_list({0.5, 0.1}, {2, -1}, {1, 2}), options));
-  expect_all_zero(single_rank_list_loss<double>(one_list({}, {}), options));
-  const LossResult equal = single_rank_list_loss<double>(one_list({0.5, 0.1}, {1, 1}, {1, 2}), options);
+  expect_all_zero(list_loss<double>(one_list({0.5}, {2}, {1}), options));
+  expect_all_zero(list_loss<double>(one_list({0.5, 0.1}, {2, -1}, {1, 2}), options));
+  expect_all_zero(list_loss<double>(one_list({}, {}), options));
+  const LossResult equal = list_loss<double>(one_list({0.5, 0.1}, {1, 1}, {1, 2}), options);
   if (GetParam() == ListLossKind::kKl) {
     EXPECT_GT(equal.value, 0);  // the teacher has something to say
   } else {
@@ -58,8 +30,8 @@ TEST_P(ListLossEdge, IsZeroWithoutAPair) {
 
 TEST_P(ListLossEdge, QueriesWithoutAPairDoNotCount) {
   const ListLossOptions options{.kind = GetParam()};
-  ListProblem problem = one_list({0.5, 0.1, -0.3}, {0, 2, 1}, {1, 2, 0.5f}, 0.3);
-  const LossResult alone = single_rank_list_loss<double>(problem, options);
+  LossProblem problem = one_list({0.5, 0.1, -0.3}, {0, 2, 1}, {1, 2, 0.5f}, 0.3);
+  const LossResult alone = list_loss<double>(problem, options);
   problem.queries = 3;
   problem.query = {1, 0.7, 0.3};
   problem.own_offsets = {0, 3, 4, 4};
@@ -67,7 +39,7 @@ TEST_P(ListLossEdge, QueriesWithoutAPairDoNotCount) {
   problem.document.insert(problem.document.end(), {0.9, 0.8});
   problem.grade.insert(problem.grade.end(), {3, 3});
   problem.teacher.insert(problem.teacher.end(), {3, 3});
-  const LossResult together = single_rank_list_loss<double>(problem, options);
+  const LossResult together = list_loss<double>(problem, options);
   EXPECT_EQ(together.value, alone.value);
   EXPECT_EQ(together.query, (std::vector<double>{alone.query[0], 0, 0}));
   for (int k = 0; k < 3; ++k) EXPECT_EQ(together.document[k], alone.document[k]);
@@ -77,11 +49,11 @@ TEST_P(ListLossEdge, QueriesWithoutAPairDoNotCount) {
 
 TEST_P(ListLossEdge, DocumentsThatAreLeftOutDoNotMatter) {
   const ListLossOptions options{.kind = GetParam()};
-  ListProblem problem = one_list({0.5, 0.1, -0.3, 0.4}, {0, 2, -1, 1}, {1, 2, 0, 0.5f}, 0.3);
-  const LossResult before = single_rank_list_loss<double>(problem, options);
+  LossProblem problem = one_list({0.5, 0.1, -0.3, 0.4}, {0, 2, -1, 1}, {1, 2, 0, 0.5f}, 0.3);
+  const LossResult before = list_loss<double>(problem, options);
   problem.document[2] = kNaN;
   problem.teacher[2] = 7;
-  const LossResult after = single_rank_list_loss<double>(problem, options);
+  const LossResult after = list_loss<double>(problem, options);
   EXPECT_EQ(after.value, before.value);
   EXPECT_EQ(after.query, before.query);
   EXPECT_EQ(after.document, before.document);
@@ -90,18 +62,18 @@ TEST_P(ListLossEdge, DocumentsThatAreLeftOutDoNotMatter) {
 
 TEST_P(ListLossEdge, GivesNaNForNaN) {
   const ListLossOptions options{.kind = GetParam()};
-  const ListProblem good = random_lists(7, 3, 0.1, mixed_length);
-  ListProblem query = good, document = good;
+  const LossProblem good = random_lists(7, 3, 0.1, mixed_length);
+  LossProblem query = good, document = good;
   query.query[4] = kNaN;  // of the second query, which has nine documents
   document.document[5 * 3] = kNaN;
   document.grade[5] = 0;
   document.grade[6] = 1;
-  EXPECT_TRUE(std::isnan(single_rank_list_loss<double>(query, options).value));
-  EXPECT_TRUE(std::isnan(single_rank_list_loss<double>(document, options).value));
-  ListProblem temperature = good;
+  EXPECT_TRUE(std::isnan(list_loss<double>(query, options).value));
+  EXPECT_TRUE(std::isnan(list_loss<double>(document, options).value));
+  LossProblem temperature = good;
   temperature.log_temperature = kNaN;
-  const bool divides = single_rank_list_loss<double>(good, options).log_temperature != 0;
-  EXPECT_EQ(std::isnan(single_rank_list_loss<double>(temperature, options).value), divides);
+  const bool divides = list_loss<double>(good, options).log_temperature != 0;
+  EXPECT_EQ(std::isnan(list_loss<double>(temperature, options).value), divides);
 }
 
 TEST_P(ListLossEdge, HoldsAtExtremesAndTies) {
@@ -111,21 +83,21 @@ TEST_P(ListLossEdge, HoldsAtExtremesAndTies) {
   for (const double temperature : {1.0, 0.005}) {
     for (const auto& scores : std::vector<std::vector<double>>{
              {1, -1, -1, 1, -1, -1}, {-1, 1, 1, -1, 1, 1}, {0.5, 0.5, 0.5, 0.5, 0.5, 0.5}}) {
-      expect_finite(single_rank_list_loss<double>(one_list(scores, grades, teacher, temperature), options));
-      expect_finite(single_rank_list_loss<float>(one_list(scores, grades, teacher, temperature), options));
+      expect_finite(list_loss<double>(one_list(scores, grades, teacher, temperature), options));
+      expect_finite(list_loss<float>(one_list(scores, grades, teacher, temperature), options));
     }
   }
-  ListProblem huge = one_list({0.5, 0.4, 0.3}, {0, std::numeric_limits<std::int32_t>::max(), 1}, {1, 2, 3});
-  expect_finite(single_rank_list_loss<double>(huge, options));
+  LossProblem huge = one_list({0.5, 0.4, 0.3}, {0, std::numeric_limits<std::int32_t>::max(), 1}, {1, 2, 3});
+  expect_finite(list_loss<double>(huge, options));
 }
 
 TEST_P(ListLossEdge, RejectsWrongLists) {
   const ListLossOptions options{.kind = GetParam()};
-  const ListProblem good = one_list({0.5, 0.1}, {0, 1}, {1, 2});
-  EXPECT_NO_THROW(single_rank_list_loss<double>(good, options));
-  ListProblem far = good;
+  const LossProblem good = one_list({0.5, 0.1}, {0, 1}, {1, 2});
+  EXPECT_NO_THROW(list_loss<double>(good, options));
+  LossProblem far = good;
   far.candidates = 1;
-  EXPECT_THROW(single_rank_list_loss<double>(far, options), Error);
+  EXPECT_THROW(list_loss<double>(far, options), Error);
   const auto ops = make_cpu_ops<double>();
   const auto score_ops = make_cpu_score_ops<double>();
   const auto loss = make_list_loss<double>(*ops, *score_ops, options);
@@ -141,24 +113,20 @@ TEST_P(ListLossEdge, RejectsWrongLists) {
     batch.own_grade = good.grade;
     EXPECT_THROW(loss->compute(batch, &log_temperature, tensors, {}), Error);
   }
-  ListProblem unteached = good;
+  LossProblem unteached = good;
   unteached.teacher.clear();
   if (GetParam() == ListLossKind::kKl || GetParam() == ListLossKind::kMarginMse) {
-    EXPECT_THROW(single_rank_list_loss<double>(unteached, options), Error);
+    EXPECT_THROW(list_loss<double>(unteached, options), Error);
   } else {
-    EXPECT_NO_THROW(single_rank_list_loss<double>(unteached, options));
+    EXPECT_NO_THROW(list_loss<double>(unteached, options));
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, ListLossEdge, testing::ValuesIn(list_loss_kinds()), [](const auto& info) {
-  std::string name = list_loss_name(info.param);
-  std::erase(name, '-');
-  return name;
-});
+INSTANTIATE_TEST_SUITE_P(Kinds, ListLossEdge, testing::ValuesIn(list_loss_kinds()), list_loss_test_name);
 
 TEST(ListLossByHand, RankNetOfTwoDocuments) {
-  const LossResult result = single_rank_list_loss<double>(one_list({0.5, 0.25}, {0, 2}),
-                                                          {.kind = ListLossKind::kRankNet, .scale = 4});
+  const LossResult result =
+      list_loss<double>(one_list({0.5, 0.25}, {0, 2}), {.kind = ListLossKind::kRankNet, .scale = 4});
   EXPECT_NEAR(result.value, std::log1p(std::exp(1.0)), 1e-15);
   const double slope = 4 / (1 + std::exp(-1.0));
   EXPECT_NEAR(result.document[0], slope, 1e-15);
@@ -166,20 +134,18 @@ TEST(ListLossByHand, RankNetOfTwoDocuments) {
 }
 
 TEST(ListLossByHand, ListMleOfBinaryGradesIsInfoNceOverTheList) {
-  const LossResult result = single_rank_list_loss<double>(one_list({0.5, 0.25, -0.5}, {1, 0, 0}, {}, 0.5),
-                                                          {.kind = ListLossKind::kListMle});
+  const LossResult result =
+      list_loss<double>(one_list({0.5, 0.25, -0.5}, {1, 0, 0}, {}, 0.5), {.kind = ListLossKind::kListMle});
   EXPECT_NEAR(result.value, std::log(std::exp(1.0) + std::exp(0.5) + std::exp(-1.0)) - 1, 1e-14);
 }
 
 TEST(ListLossByHand, SemiHardTakesTheHighestBelowThePositive) {
   const ListLossOptions options{
       .kind = ListLossKind::kHinge, .margin = 0.3, .negatives = HingeNegatives::kSemiHard};
-  const LossResult below =
-      single_rank_list_loss<double>(one_list({0.5, 0.6, 0.4, 0.3}, {1, 0, 0, 0}), options);
+  const LossResult below = list_loss<double>(one_list({0.5, 0.6, 0.4, 0.3}, {1, 0, 0, 0}), options);
   EXPECT_NEAR(below.value, 0.2, 1e-15);
   EXPECT_EQ(below.document, (std::vector<double>{-1, 0, 1, 0}));
-  const LossResult above =
-      single_rank_list_loss<double>(one_list({0.1, 0.6, 0.4, 0.3}, {1, 0, 0, 0}), options);
+  const LossResult above = list_loss<double>(one_list({0.1, 0.6, 0.4, 0.3}, {1, 0, 0, 0}), options);
   EXPECT_NEAR(above.value, 0.5, 1e-15);
   EXPECT_EQ(above.document, (std::vector<double>{-1, 0, 0, 1}));
 }

@@ -12,7 +12,6 @@ namespace toller {
 namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-const std::vector<MwOptions> kForms = {{}, {.exact = true}, {.per_query = true}};
 
 template <class T>
 class MwEdge : public testing::Test {};
@@ -25,15 +24,9 @@ MwOptions with_tile(MwOptions options, std::int64_t columns) {
 }
 
 TYPED_TEST(MwEdge, IsZeroWithoutNegatives) {
-  const LossProblem one{1, 1, 2, 0, false, {1, 0}, {1, 0}, {{0}}, {{}}};
-  const LossProblem none_left{2, 3, 1, -1, false, {1, -1}, {1, 0.5, -1}, {{0, 1}, {2}}, {{2}, {0, 1}}};
-  for (const MwOptions& options : kForms) {
-    for (const LossProblem& problem : {one, none_left}) {
-      const LossResult result = mw_loss<TypeParam>(problem, with_tile(options, 2));
-      EXPECT_EQ(result.value, 0);
-      EXPECT_EQ(result.log_temperature, 0);
-      for (const double x : result.query) EXPECT_EQ(x, 0);
-      for (const double x : result.document) EXPECT_EQ(x, 0);
+  for (const MwOptions& options : mw_forms()) {
+    for (const LossProblem& problem : problems_without_negatives()) {
+      expect_all_zero(mw_loss<TypeParam>(problem, with_tile(options, 2)));
     }
   }
 }
@@ -41,7 +34,7 @@ TYPED_TEST(MwEdge, IsZeroWithoutNegatives) {
 TYPED_TEST(MwEdge, MatchesOneQueryByHand) {
   // Scores 0.5 (positive), 0.25 and −0.5, temperature 1/2: z = −0.5 and −2.
   const double s1 = 1 / (1 + std::exp(0.5)), s2 = 1 / (1 + std::exp(2.0));
-  for (const MwOptions& options : kForms) {
+  for (const MwOptions& options : mw_forms()) {
     const LossResult result = mw_loss<TypeParam>(problem_of_scores({0.5, 0.25, -0.5}, 1, 0.5), options);
     EXPECT_NEAR(result.value, (std::log1p(std::exp(-0.5)) + std::log1p(std::exp(-2.0))) / 2, 1e-6);
     EXPECT_NEAR(result.document[0], -(s1 + s2), 1e-6);
@@ -55,15 +48,8 @@ TYPED_TEST(MwEdge, MatchesOneQueryByHand) {
 /// The scores of all queries meet: a positive of query 0 meets the negative of query 1.
 TYPED_TEST(MwEdge, PairsCrossQueriesUnlessTheyAreRestricted) {
   // Scores 0.8, 0.2 of query 0 and 0.5, −0.1 of query 1; positives are 0.8 and −0.1.
-  LossProblem problem{2,
-                      4,
-                      2,
-                      std::log(0.1),
-                      false,
-                      {1, 0, 0, 1},
-                      {0.8, 0, 0.2, 0, 0, 0.5, 0, -0.1},
-                      {{0}, {3}},
-                      {{2, 3}, {0, 1}}};
+  LossProblem problem{
+      2, 4, 2, std::log(0.1), {1, 0, 0, 1}, {0.8, 0, 0.2, 0, 0, 0.5, 0, -0.1}, {{0}, {3}}, {{2, 3}, {0, 1}}};
   const auto term = [](double positive, double negative) {
     return std::log1p(std::exp((negative - positive) / 0.1));
   };
@@ -76,7 +62,7 @@ TYPED_TEST(MwEdge, PairsCrossQueriesUnlessTheyAreRestricted) {
 TYPED_TEST(MwEdge, TiesCountAsLogTwo) {
   for (const double score : {-1.0, 0.0, 0.7, 1.0}) {
     for (const double temperature : {0.005, 1.0}) {
-      for (const MwOptions& options : kForms) {
+      for (const MwOptions& options : mw_forms()) {
         const LossProblem problem = problem_of_scores(std::vector<double>(9, score), 3, temperature);
         const LossResult result = mw_loss<TypeParam>(problem, options);
         EXPECT_NEAR(result.value, std::log(2.0), 1e-6);
@@ -92,7 +78,7 @@ TYPED_TEST(MwEdge, TiesCountAsLogTwo) {
 /// Positives at −1 and negatives at 1, and the other way about, at temperatures down to the trainer's least.
 TYPED_TEST(MwEdge, HoldsAtTheEndsOfTheScores) {
   for (const double temperature : {0.001, 0.005, 0.1}) {
-    for (const MwOptions& options : kForms) {
+    for (const MwOptions& options : mw_forms()) {
       const LossResult worst = mw_loss<TypeParam>(problem_of_scores({-1, 1, 1}, 1, temperature), options);
       EXPECT_NEAR(worst.value, 2 / temperature, 1e-5 / temperature);
       EXPECT_NEAR(worst.log_temperature, -2 / temperature, 1e-5 / temperature);
@@ -107,12 +93,12 @@ TYPED_TEST(MwEdge, HoldsAtTheEndsOfTheScores) {
 }
 
 TYPED_TEST(MwEdge, ExcludedColumnsDoNotMatter) {
-  LossProblem problem = random_problem(1, 9, 4, 0.1, false, false);
+  LossProblem problem = random_problem(1, 9, 4, 0.1, false);
   problem.positive = {{2, 5}};
   problem.excluded = {{0, 7}};
   LossProblem changed = problem;
   for (int j = 0; j < 4; ++j) changed.document[7 * 4 + j] = 3;
-  for (const MwOptions& options : kForms) {
+  for (const MwOptions& options : mw_forms()) {
     const LossResult before = mw_loss<TypeParam>(problem, with_tile(options, 4));
     const LossResult after = mw_loss<TypeParam>(changed, with_tile(options, 4));
     EXPECT_NEAR(before.value, after.value, 1e-9);
@@ -122,8 +108,8 @@ TYPED_TEST(MwEdge, ExcludedColumnsDoNotMatter) {
 }
 
 TYPED_TEST(MwEdge, GivesNaNForNaN) {
-  const LossProblem good = random_problem(5, 11, 3, 0.1, false, true);
-  for (const MwOptions& form : kForms) {
+  const LossProblem good = random_problem(5, 11, 3, 0.1, true);
+  for (const MwOptions& form : mw_forms()) {
     for (const std::int64_t tile : {4, 64}) {
       const MwOptions options = with_tile(form, tile);
       LossProblem query = good, document = good, temperature = good, infinite = good;
@@ -142,16 +128,9 @@ TYPED_TEST(MwEdge, GivesNaNForNaN) {
 }
 
 TYPED_TEST(MwEdge, ARankWithoutQueriesHasNoGradient) {
-  const LossProblem problem = random_problem(4, 9, 3, 0.1, false, false);
-  for (const MwOptions& options : kForms) {
-    run_ranks(2, [&](Communicator& communicator) {
-      const std::int64_t first = communicator.rank() == 0 ? 4 : 0;
-      const LossResult part = mw_rank_loss<TypeParam>(problem, options, first, 4, communicator);
-      EXPECT_GT(part.value, 0);
-      if (communicator.rank() == 0) {
-        for (const double x : part.document) EXPECT_EQ(x, 0);
-      }
-    });
+  const LossProblem problem = random_problem(4, 9, 3, 0.1, false);
+  for (const MwOptions& options : mw_forms()) {
+    loss_without_queries<TypeParam>(problem, with_options(make_mw<TypeParam>, options));
   }
 }
 
@@ -159,33 +138,21 @@ TYPED_TEST(MwEdge, ARankWithoutQueriesHasNoGradient) {
 template <class T>
 class Caller {
  public:
-  explicit Caller(const MwOptions& options) : loss_(make_mw<T>(*ops_, *score_ops_, options)) {}
+  explicit Caller(const MwOptions& options)
+      : loss_(make_mw<T>(*backend_.ops, *backend_.score_ops, options)) {}
 
   double value(const LossProblem& problem) {
-    const std::vector<T> query(problem.query.begin(), problem.query.end());
-    const std::vector<T> document(problem.document.begin(), problem.document.end());
-    std::vector<std::int64_t> positive_offsets{0}, excluded_offsets{0};
-    std::vector<std::int32_t> positive, excluded;
-    append_list(problem.positive[0], positive_offsets, positive);
-    append_list({}, excluded_offsets, excluded);
-    std::vector<T> dquery(query.size()), ddocument(document.size());
-    const T log_temperature = static_cast<T>(problem.log_temperature);
-    double value = 0, slope = 0;
-    loss_->compute({1, 1, problem.candidates, 1, query.data(), document.data(), positive_offsets, positive,
-                    excluded_offsets, excluded},
-                   &log_temperature, tensors_, {dquery.data(), ddocument.data(), &slope, &value});
-    if (std::isnan(value)) {
-      for (const T x : dquery) EXPECT_TRUE(std::isnan(x));
-      for (const T x : ddocument) EXPECT_TRUE(std::isnan(x));
+    const LossResult result = compute_loss<T>(*loss_, problem, 0, problem.queries, backend_);
+    if (std::isnan(result.value)) {
+      for (const double x : result.query) EXPECT_TRUE(std::isnan(x));
+      for (const double x : result.document) EXPECT_TRUE(std::isnan(x));
     }
-    return value;
+    return result.value;
   }
 
  private:
-  std::unique_ptr<Ops<T>> ops_ = make_cpu_ops<T>();
-  std::unique_ptr<ScoreOps<T>> score_ops_ = make_cpu_score_ops<T>();
   SelfCommunicator communicator_;
-  HostTensorCommunicator tensors_{communicator_};
+  Backend<T> backend_ = make_cpu_backend<T>(communicator_);
   std::unique_ptr<Loss<T>> loss_;
 };
 
@@ -234,16 +201,9 @@ TEST(MwCheck, CountsTheGridsPoints) {
 }
 
 TEST(MwCheck, RejectsWrongLists) {
-  const LossProblem good{2, 3, 1, 0, false, {1, 1}, {1, 1, 1}, {{0}, {1}}, {{}, {}}};
-  LossProblem none = good, low = good, high = good, excluded = good, unsorted = good;
-  none.positive[1].clear();
-  low.positive[0] = {-1};
-  high.positive[0] = {3};
-  excluded.excluded[0] = {7};
-  unsorted.excluded[0] = {2, 1};
-  for (const MwOptions& options : kForms) {
-    EXPECT_NO_THROW(mw_loss<double>(good, options));
-    for (const LossProblem& bad : {none, low, high, excluded, unsorted}) {
+  for (const MwOptions& options : mw_forms()) {
+    EXPECT_NO_THROW(mw_loss<double>(problem_with_lists(), options));
+    for (const LossProblem& bad : problems_with_wrong_lists()) {
       EXPECT_THROW(mw_loss<double>(bad, options), Error);
     }
   }

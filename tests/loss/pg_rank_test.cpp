@@ -37,20 +37,6 @@ double expected_ndcg(const std::vector<double>& z, const std::vector<std::int32_
   return expected / ideal;
 }
 
-ListProblem one_list(const std::vector<double>& scores, const std::vector<std::int32_t>& grades,
-                     double temperature) {
-  const auto size = static_cast<std::int64_t>(scores.size());
-  return {.queries = 1,
-          .candidates = size,
-          .dimension = 1,
-          .log_temperature = std::log(temperature),
-          .query = {1},
-          .document = scores,
-          .own_offsets = {0, size},
-          .grade = grades,
-          .teacher = {}};
-}
-
 // 4,000 steps of 8 rankings. A ranking's share of the gradient, reward times ∂ log P/∂s, is below 1/τ = 2, so
 // the mean of 32,000 is within 0.02 of the expectation by more than two standard deviations of the worst case
 // and, with the variance that these lists have (about 0.3), by ten.
@@ -65,14 +51,14 @@ TEST(PgRank, GradientIsUnbiased) {
       for (double& x : z) x /= temperature;
       return 1 - expected_ndcg(z, grades, static_cast<std::size_t>(cutoff));
     };
-    ListProblem problem = one_list(scores, grades, temperature);
+    LossProblem problem = one_list(scores, grades, {}, temperature);
     std::vector<double> mean(scores.size(), 0.0);
     double value = 0;
     constexpr int kSteps = 4000;
     for (int step = 0; step < kSteps; ++step) {
       problem.step = step;
-      const LossResult result = single_rank_list_loss<double>(
-          problem, {.kind = ListLossKind::kPgRank, .samples = 8, .cutoff = cutoff});
+      const LossResult result =
+          list_loss<double>(problem, {.kind = ListLossKind::kPgRank, .samples = 8, .cutoff = cutoff});
       value += result.value / kSteps;
       for (std::size_t k = 0; k < mean.size(); ++k) mean[k] += result.document[k] / kSteps;
     }
@@ -85,27 +71,27 @@ TEST(PgRank, GradientIsUnbiased) {
 
 TEST(PgRank, IsWithoutGradientWhereRewardsDoNotDiffer) {
   // At so low a temperature every ranking drawn is the same, and the best.
-  const LossResult result = single_rank_list_loss<double>(one_list({0.9, 0.1, -0.5}, {2, 1, 0}, 0.005),
-                                                          {.kind = ListLossKind::kPgRank});
+  const LossResult result =
+      list_loss<double>(one_list({0.9, 0.1, -0.5}, {2, 1, 0}, {}, 0.005), {.kind = ListLossKind::kPgRank});
   EXPECT_NEAR(result.value, 0, 1e-15);
   for (const double x : result.document) EXPECT_EQ(x, 0);
 }
 
 TEST(PgRank, DrawsDependOnSeedStepAndQuery) {
   const std::vector<double> scores = {0.3, -0.2, 0.5, 0.1, 0, 0.2, 0.4};
-  ListProblem problem = one_list(scores, {2, 1, 0, 0, 1, 0, 3}, 0.5);
+  LossProblem problem = one_list(scores, {2, 1, 0, 0, 1, 0, 3}, {}, 0.5);
   ListLossOptions options{.kind = ListLossKind::kPgRank};
-  const LossResult base = single_rank_list_loss<double>(problem, options);
-  EXPECT_EQ(single_rank_list_loss<double>(problem, options).document, base.document);
+  const LossResult base = list_loss<double>(problem, options);
+  EXPECT_EQ(list_loss<double>(problem, options).document, base.document);
   problem.step = 1;
-  EXPECT_NE(single_rank_list_loss<double>(problem, options).document, base.document);
+  EXPECT_NE(list_loss<double>(problem, options).document, base.document);
   problem.step = 0;
   problem.first_query = 1;
-  EXPECT_NE(single_rank_list_loss<double>(problem, options).document, base.document);
+  EXPECT_NE(list_loss<double>(problem, options).document, base.document);
   problem.first_query = 0;
   for (const std::uint64_t seed : {std::uint64_t{2}, std::uint64_t{1} | std::uint64_t{1} << 40}) {
     options.seed = seed;
-    EXPECT_NE(single_rank_list_loss<double>(problem, options).document, base.document);
+    EXPECT_NE(list_loss<double>(problem, options).document, base.document);
   }
 }
 

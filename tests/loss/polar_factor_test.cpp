@@ -4,24 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "comm/host_tensor_communicator.h"
 #include "comm/thread_communicator.h"
 #include "device/ops.h"
-#include "loss/loss_problem.h"
+#include "loss/loss_fixture.h"
 
 namespace toller {
 namespace {
-
-std::vector<double> flat(const nlohmann::json& rows) {
-  std::vector<double> all;
-  for (const auto& row : rows) {
-    for (const double x : row) all.push_back(x);
-  }
-  return all;
-}
 
 /// The polar factor of a matrix [n, n] whose rows are divided among ranks as in `counts`.
 std::vector<double> polar_factor(const std::vector<double>& matrix, const std::vector<std::int64_t>& counts,
@@ -46,11 +36,7 @@ std::vector<double> polar_factor(const std::vector<double>& matrix, const std::v
 }
 
 TEST(PolarFactor, IsThatOfTheSingularVectors) {
-  std::ifstream file(TOLLER_SOURCE_DIR "/tests/loss/fixtures/polar_factor.json");
-  const auto cases = nlohmann::json::parse(file);
-  ASSERT_EQ(cases.size(), 5u);
-  for (const auto& given : cases) {
-    SCOPED_TRACE(given["name"].get<std::string>());
+  for_each_case("polar_factor.json", 5, [](const nlohmann::json& given) {
     const std::vector<double> matrix = flat(given["matrix"]), expected = flat(given["polar"]);
     const auto n = static_cast<std::int64_t>(given["matrix"].size());
     for (const double tolerance : {1e-6, 1e-8}) {
@@ -63,7 +49,7 @@ TEST(PolarFactor, IsThatOfTheSingularVectors) {
       EXPECT_NEAR(nuclear_norm, given["nuclear_norm"].get<double>(), 1e-12 * nuclear_norm);
       EXPECT_LT(relative_difference(polar_factor(matrix, {n / 3, 0, n - n / 3}, tolerance), polar), error);
     }
-  }
+  });
 }
 
 TEST(PolarFactor, OfZeroIsZero) {

@@ -2,9 +2,11 @@
 // numbers, lists that are wrong.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "comm/host_tensor_communicator.h"
 #include "error.h"
 #include "loss/wasserstein_problem.h"
 
@@ -21,28 +23,17 @@ class WassersteinEdge : public testing::Test {
 using Elements = testing::Types<float, double>;
 TYPED_TEST_SUITE(WassersteinEdge, Elements);
 
-void expect_finite(const LossResult& result) {
-  EXPECT_TRUE(std::isfinite(result.value));
-  EXPECT_TRUE(std::isfinite(result.log_temperature));
-  for (const double x : result.query) EXPECT_TRUE(std::isfinite(x));
-  for (const double x : result.document) EXPECT_TRUE(std::isfinite(x));
-}
-
 /// Query i is the i-th unit vector, its documents are that times their grade, so that scores are labels.
-GradedProblem matching_problem() {
-  GradedProblem problem{.queries = 4,
-                        .candidates = 8,
-                        .dimension = 4,
-                        .log_temperature = 0,
-                        .query = {},
-                        .document = {},
-                        .own_grade = {{3, 0}, {1, 2}, {}, {2, 0, 1}},
-                        .excluded = {{}, {}, {}, {}}};
+LossProblem matching_problem() {
+  LossProblem problem{.queries = 4, .candidates = 8, .dimension = 4};
+  set_own_grades(problem, {{3, 0}, {1, 2}, {}, {2, 0, 1}});
   problem.query.resize(16);
   problem.document.resize(32);
-  for (std::int64_t i = 0, column = 0; i < 4; ++i) {
+  for (std::int64_t i = 0; i < 4; ++i) {
     problem.query[i * 5] = 1;
-    for (const std::int32_t grade : problem.own_grade[i]) problem.document[column++ * 4 + i] = grade;
+    for (std::int64_t column = problem.own_offsets[i]; column < problem.own_offsets[i + 1]; ++column) {
+      problem.document[column * 4 + i] = problem.grade[column];
+    }
   }
   return problem;
 }
@@ -56,14 +47,14 @@ TYPED_TEST(WassersteinEdge, IsZeroWhereScoresAreLabels) {
 
 TYPED_TEST(WassersteinEdge, MatchesOneQueryByHand) {
   // Scores 0.5, 0.25 at temperature 1/2, and grades 1, 0: two probabilities each.
-  const GradedProblem problem{.queries = 1,
-                              .candidates = 2,
-                              .dimension = 1,
-                              .log_temperature = std::log(0.5),
-                              .query = {1},
-                              .document = {0.5, 0.25},
-                              .own_grade = {{1, 0}},
-                              .excluded = {{}}};
+  const LossProblem problem{.queries = 1,
+                            .candidates = 2,
+                            .dimension = 1,
+                            .log_temperature = std::log(0.5),
+                            .query = {1},
+                            .document = {0.5, 0.25},
+                            .own_offsets = {0, 2},
+                            .grade = {1, 0}};
   const LossResult result = wasserstein<TypeParam>(problem);
   const double x = 1 / (1 + std::exp(-0.5)), y = 1 / (1 + std::exp(-1.0));
   const double of_z = 4 * (x - y) * x * (1 - x);  // L = 2 (x − y)²
@@ -77,7 +68,7 @@ TYPED_TEST(WassersteinEdge, MatchesOneQueryByHand) {
 // The order of queries does not matter to a distance of distributions: labels of query i at documents of
 // query i or of its neighbour are as near to rows that are exchanged likewise.
 TYPED_TEST(WassersteinEdge, DoesNotKnowWhichRowIsWhose) {
-  GradedProblem problem = graded_problem(5, 4, 0.2, false);
+  LossProblem problem = graded_problem(5, 4, 0.2, false);
   const double value = wasserstein<TypeParam>(problem).value;
   std::rotate(problem.query.begin(), problem.query.begin() + 4, problem.query.end());
   EXPECT_NEAR(wasserstein<TypeParam>(problem).value, value, this->kRounding);
@@ -87,14 +78,14 @@ TYPED_TEST(WassersteinEdge, HoldsAtLowTemperatures) {
   for (const double temperature : {0.005, 0.001}) {
     expect_finite(wasserstein<TypeParam>(graded_problem(40, 3, temperature, true), {.tile_columns = 30}));
     // Scores of 1 at the query's own document and −1 at the other's.
-    GradedProblem problem{.queries = 2,
-                          .candidates = 2,
-                          .dimension = 1,
-                          .log_temperature = std::log(temperature),
-                          .query = {1, -1},
-                          .document = {1, -1},
-                          .own_grade = {{30}, {30}},
-                          .excluded = {{}, {}}};
+    LossProblem problem{.queries = 2,
+                        .candidates = 2,
+                        .dimension = 1,
+                        .log_temperature = std::log(temperature),
+                        .query = {1, -1},
+                        .document = {1, -1},
+                        .own_offsets = {0, 1, 2},
+                        .grade = {30, 30}};
     const LossResult best = wasserstein<TypeParam>(problem, {.tile_columns = 1});
     EXPECT_NEAR(best.value, 0, 1e-6);
     EXPECT_NEAR(best.query[0], 0, 1e-4);
@@ -105,19 +96,19 @@ TYPED_TEST(WassersteinEdge, HoldsAtLowTemperatures) {
 }
 
 TYPED_TEST(WassersteinEdge, TakesAnyGrade) {
-  GradedProblem problem = graded_problem(6, 3, 0.1, false);
-  problem.own_grade[1][0] = std::numeric_limits<std::int32_t>::max();
-  problem.own_grade[2][1] = 800;
+  LossProblem problem = graded_problem(6, 3, 0.1, false);
+  problem.grade[problem.own_offsets[1]] = std::numeric_limits<std::int32_t>::max();
+  problem.grade[problem.own_offsets[2] + 1] = 800;
   expect_finite(wasserstein<TypeParam>(problem));
 }
 
 TYPED_TEST(WassersteinEdge, IsFiniteWhereQueriesOrDocumentsCoincide) {
-  GradedProblem queries = graded_problem(9, 3, 0.1, false), documents = queries, all = queries;
+  LossProblem queries = graded_problem(9, 3, 0.1, false), documents = queries, all = queries;
   std::copy_n(queries.query.begin(), 3, queries.query.begin() + 12);
   std::copy_n(documents.document.begin(), 3, documents.document.begin() + 9);
   for (std::size_t i = 3; i < all.query.size(); ++i) all.query[i] = all.query[i - 3];
   for (std::size_t i = 3; i < all.document.size(); ++i) all.document[i] = all.document[i - 3];
-  for (const GradedProblem& problem : {queries, documents, all}) {
+  for (const LossProblem& problem : {queries, documents, all}) {
     const LossResult result = wasserstein<TypeParam>(problem, {.tile_columns = 4});
     expect_finite(result);
     for (const double x : result.query) EXPECT_LT(std::abs(x), 10);
@@ -125,13 +116,13 @@ TYPED_TEST(WassersteinEdge, IsFiniteWhereQueriesOrDocumentsCoincide) {
 }
 
 TYPED_TEST(WassersteinEdge, LeftOutDocumentsDoNotMatter) {
-  GradedProblem problem = graded_problem(1, 4, 0.1, false);
-  problem.own_grade = {{2, -1}};  // and column 2, which nobody brought
+  LossProblem problem = graded_problem(1, 4, 0.1, false);
+  set_own_grades(problem, {{2, -1}});  // and column 2, which nobody brought
   problem.excluded = {{2}};
-  GradedProblem more = problem;
+  LossProblem more = problem;
   more.candidates = 4;
   more.document.insert(more.document.end(), {0.1, 0.2, 0.3, 0.4});
-  for (GradedProblem* given : {&problem, &more}) {
+  for (LossProblem* given : {&problem, &more}) {
     const LossResult before = wasserstein<TypeParam>(*given, {.tile_columns = 2});
     for (int j = 0; j < 8; ++j) given->document[4 + j] = 3;
     const LossResult after = wasserstein<TypeParam>(*given, {.tile_columns = 2});
@@ -142,10 +133,11 @@ TYPED_TEST(WassersteinEdge, LeftOutDocumentsDoNotMatter) {
 }
 
 TYPED_TEST(WassersteinEdge, ExcludedOwnDocumentsAreLeftOut) {
-  GradedProblem excluded = graded_problem(6, 4, 0.1, false), left_out = excluded;
+  LossProblem excluded = graded_problem(6, 4, 0.1, false), left_out = excluded;
   for (const std::int64_t i : {2, 4}) {
-    excluded.excluded[i] = {static_cast<std::int32_t>(excluded.own_begin(i))};
-    left_out.own_grade[i][0] = -1;
+    const std::int64_t column = excluded.own_offsets[i];
+    excluded.excluded[i] = {static_cast<std::int32_t>(column)};
+    left_out.grade[column] = -1;
   }
   const LossResult result = wasserstein<TypeParam>(excluded), expected = wasserstein<TypeParam>(left_out);
   EXPECT_EQ(result.value, expected.value);
@@ -154,21 +146,21 @@ TYPED_TEST(WassersteinEdge, ExcludedOwnDocumentsAreLeftOut) {
 }
 
 TYPED_TEST(WassersteinEdge, HoldsWhereEverythingIsLeftOut) {
-  GradedProblem problem = graded_problem(3, 2, 0.1, false);
+  LossProblem problem = graded_problem(3, 2, 0.1, false);
   for (std::int32_t m = 0; m < problem.candidates; ++m) problem.excluded[1].push_back(m);
   expect_finite(wasserstein<TypeParam>(problem));
-  problem.own_grade[1] = {-1, -1};
+  std::fill_n(problem.grade.begin() + problem.own_offsets[1], 2, -1);
   expect_finite(wasserstein<TypeParam>(problem));
 }
 
 TYPED_TEST(WassersteinEdge, GivesNaNForNaN) {
-  const GradedProblem good = graded_problem(5, 3, 0.1, true);
+  const LossProblem good = graded_problem(5, 3, 0.1, true);
   for (const std::int64_t tile : {4, 64}) {
-    GradedProblem query = good, document = good, temperature = good;
+    LossProblem query = good, document = good, temperature = good;
     query.query[7] = kNaN;
     document.document[20] = kNaN;
     temperature.log_temperature = kNaN;
-    for (const GradedProblem& bad : {query, document, temperature}) {
+    for (const LossProblem& bad : {query, document, temperature}) {
       EXPECT_TRUE(std::isnan(wasserstein<TypeParam>(bad, {.tile_columns = tile}).value));
     }
     EXPECT_TRUE(std::isnan(distributed_wasserstein<TypeParam>(query, {2, 3}, {.tile_columns = tile}).value));
@@ -176,17 +168,9 @@ TYPED_TEST(WassersteinEdge, GivesNaNForNaN) {
 }
 
 TYPED_TEST(WassersteinEdge, ARankWithoutQueriesHasNoGradient) {
-  const GradedProblem problem = graded_problem(4, 3, 0.1, false);
-  run_ranks(2, [&](Communicator& communicator) {
-    const std::int64_t first = communicator.rank() == 0 ? 4 : 0;
-    const LossResult part =
-        rank_wasserstein<TypeParam>(problem, first, 4, {}, make_cpu_backend<TypeParam>(communicator));
-    EXPECT_GT(part.value, 0);
-    if (communicator.rank() == 0) {
-      EXPECT_EQ(part.log_temperature, 0);
-      for (const double x : part.document) EXPECT_EQ(x, 0);
-    }
-  });
+  const LossResult part = loss_without_queries<TypeParam>(graded_problem(4, 3, 0.1, false),
+                                                          with_options(make_wasserstein<TypeParam>, {}));
+  EXPECT_EQ(part.log_temperature, 0);
 }
 
 TEST(WassersteinCheck, RejectsWrongLists) {
