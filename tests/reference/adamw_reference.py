@@ -4,12 +4,12 @@
   adamw_reference.py --write FILE   draw inputs and write them with the parameters after every step
   adamw_reference.py --check FILE   recompute from the inputs in FILE and compare
 
-The first `decayed` parameters take weight decay, the rest do not. Exit status 77: PyTorch is not installed.
+The first `decayed` parameters take weight decay, the rest do not. Exit status 77: PyTorch or NumPy is not installed.
 """
-import argparse
-import json
 import random
 import sys
+
+from fixture_files import Fixture, main
 
 try:
     import torch
@@ -57,29 +57,5 @@ def draw_cases():
     ]
 
 
-def close(a, b):
-    return torch.allclose(torch.tensor(a, dtype=torch.float64), torch.tensor(b, dtype=torch.float64),
-                          rtol=1e-12, atol=1e-14)
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write")
-    parser.add_argument("--check")
-    options = parser.parse_args()
-    if options.write:
-        cases = [{**case, **adamw(case)} for case in draw_cases()]
-        with open(options.write, "w", encoding="utf-8") as file:
-            file.write("[\n" + ",\n".join(json.dumps(case) for case in cases) + "\n]\n")
-    if options.check:
-        with open(options.check, encoding="utf-8") as file:
-            cases = json.load(file)
-        for case in cases:
-            for key, expected in adamw(case).items():
-                if not close(case[key], expected):
-                    sys.exit(f"{options.check}: {case['name']}: {key} is {case[key]}, recomputed {expected}")
-        print(f"{len(cases)} cases agree")
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, Fixture(draw_cases, adamw, rtol=1e-12, atol=1e-14))

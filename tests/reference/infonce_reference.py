@@ -7,14 +7,7 @@
 Each pair of a query and one of its positives is one cross-entropy over the scores that it meets; nothing is shared
 between pairs, and gradients are softmax minus one-hot. Exit status 77: NumPy is not installed.
 """
-import argparse
-import json
-import sys
-
-try:
-    import numpy as np
-except ImportError:
-    sys.exit(77)
+from fixture_files import Fixture, draw_lists, embeddings, loss_results, main, np, unit_rows
 
 
 def cross_entropy(logits):
@@ -27,7 +20,7 @@ def cross_entropy(logits):
 
 
 def infonce(case):
-    query, document = np.array(case["query"]), np.array(case["document"])
+    query, document = embeddings(case)
     tau, symmetric = case["temperature"], case["symmetric"]
     logits = query @ document.T / tau
     queries, candidates = logits.shape
@@ -48,31 +41,15 @@ def infonce(case):
                 term, gradient = cross_entropy(logits[rows, columns])
                 value += weight * term
                 slope[rows, columns] += weight * gradient
-    return {
-        "value": value,
-        "query_gradient": (slope @ document / tau).tolist(),
-        "document_gradient": (slope.T @ query / tau).tolist(),
-        "log_temperature_gradient": -float((slope * logits).sum()),
-    }
+    return loss_results(case, value, slope / tau, -(slope * logits).sum())
 
 
 def draw_case(name, seed, queries, candidates, dimension, temperature, symmetric, several):
     rng = np.random.default_rng(seed)
-
-    def unit_rows(rows):
-        x = rng.standard_normal((rows, dimension))
-        return np.round(x / np.linalg.norm(x, axis=1, keepdims=True), 6).tolist()
-
-    positive, excluded = [], []
-    for i in range(queries):
-        count = 1 + (i % 3 if several else 0)
-        drawn = [int(c) for c in rng.permutation(candidates)]
-        positive.append(drawn[:count])
-        excluded.append(sorted(drawn[count : count + (i % 3 if several else 0)]))
+    lists = draw_lists(rng, queries, candidates, several)
     return {
         "name": name, "temperature": temperature, "symmetric": symmetric,
-        "query": unit_rows(queries), "document": unit_rows(candidates),
-        "positive": positive, "excluded": excluded,
+        "query": unit_rows(rng, queries, dimension), "document": unit_rows(rng, candidates, dimension), **lists,
     }
 
 
@@ -86,28 +63,5 @@ def draw_cases():
     ]
 
 
-def check(path):
-    with open(path, encoding="utf-8") as file:
-        cases = json.load(file)
-    for case in cases:
-        for key, expected in infonce(case).items():
-            if not np.allclose(case[key], expected, rtol=1e-10, atol=1e-13):
-                sys.exit(f"{path}: {case['name']}: {key} is {case[key]}, recomputed {expected}")
-    print(f"{len(cases)} cases agree")
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write")
-    parser.add_argument("--check")
-    options = parser.parse_args()
-    if options.write:
-        cases = [case | infonce(case) for case in draw_cases()]
-        with open(options.write, "w", encoding="utf-8") as file:
-            file.write("[\n" + ",\n".join(json.dumps(case) for case in cases) + "\n]\n")
-    if options.check:
-        check(options.check)
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, Fixture(draw_cases, infonce))

@@ -8,15 +8,9 @@ Only values are written out. Derivatives are the imaginary part of the value at 
 Trapp, SIAM Review 1998): exact to rounding, and nothing in common with the formulas that Toller uses. What counts
 as a constant (ranks, choices, rewards) is taken from the real parts. Exit status 77: NumPy is not installed.
 """
-import argparse
 import itertools
-import json
-import sys
 
-try:
-    import numpy as np
-except ImportError:
-    sys.exit(77)
+from fixture_files import Fixture, embeddings, loss_results, main, np, unit_rows
 
 RANKING_STREAM = 6
 
@@ -175,7 +169,7 @@ def counts(kind, grades):
 
 def list_loss(case):
     kind, h = case["kind"], 1e-30
-    query, document = np.array(case["query"]), np.array(case["document"])
+    query, document = embeddings(case)
     lists = []
     for i, (first, last) in enumerate(itertools.pairwise(case["own_offsets"])):
         columns = [c for c in range(first, last) if case["grade"][c] >= 0]
@@ -198,23 +192,13 @@ def list_loss(case):
             slope[i, column] = loss(scores + step, case["temperature"]).imag / h
         if kind in WITH_TEMPERATURE:
             of_temperature += case["temperature"] * loss(scores, case["temperature"] + 1j * h).imag / h
-    slope /= max(len(lists), 1)
-    return {
-        "value": value / max(len(lists), 1),
-        "query_gradient": (slope @ document).tolist(),
-        "document_gradient": (slope.T @ query).tolist(),
-        "log_temperature_gradient": of_temperature / max(len(lists), 1),
-    }
+    count = max(len(lists), 1)
+    return loss_results(case, value / count, slope / count, of_temperature / count)
 
 
 def draw_case(name, kind, draw, temperature, **options):
     rng = np.random.default_rng(draw)
     lengths, dimension = [5, 1, 7, 3, 0, 9, 2], 3
-
-    def unit_rows(rows):
-        x = rng.standard_normal((rows, dimension))
-        return np.round(x / np.linalg.norm(x, axis=1, keepdims=True), 6).tolist()
-
     offsets = [2] + [2 + sum(lengths[: i + 1]) for i in range(len(lengths))]
     candidates = offsets[-1] + 3
     grade = [int(g) for g in rng.integers(0, 4, candidates)]
@@ -225,8 +209,8 @@ def draw_case(name, kind, draw, temperature, **options):
     case = {
         "name": name, "kind": kind, "temperature": temperature, "scale": 1.0, "margin": 0.2, "negatives": "all",
         "teacher_temperature": 1.0, "samples": 2, "cutoff": 10, "seed": 1, "step": 0, "first_query": 0,
-        "query": unit_rows(len(lengths)), "document": unit_rows(candidates), "own_offsets": offsets,
-        "grade": grade, "teacher": (np.round(rng.standard_normal(candidates) * 64) / 64).tolist(),
+        "query": unit_rows(rng, len(lengths), dimension), "document": unit_rows(rng, candidates, dimension),
+        "own_offsets": offsets, "grade": grade, "teacher": (np.round(rng.standard_normal(candidates) * 64) / 64).tolist(),
     }
     return case | options
 
@@ -253,28 +237,5 @@ def draw_cases():
     ]
 
 
-def check(path):
-    with open(path, encoding="utf-8") as file:
-        cases = json.load(file)
-    for case in cases:
-        for key, expected in list_loss(case).items():
-            if not np.allclose(case[key], expected, rtol=1e-10, atol=1e-13):
-                sys.exit(f"{path}: {case['name']}: {key} is {case[key]}, recomputed {expected}")
-    print(f"{len(cases)} cases agree")
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write")
-    parser.add_argument("--check")
-    options = parser.parse_args()
-    if options.write:
-        cases = [case | list_loss(case) for case in draw_cases()]
-        with open(options.write, "w", encoding="utf-8") as file:
-            file.write("[\n" + ",\n".join(json.dumps(case) for case in cases) + "\n]\n")
-    if options.check:
-        check(options.check)
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, Fixture(draw_cases, list_loss))

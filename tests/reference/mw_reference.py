@@ -7,14 +7,7 @@
 Every pair of a positive and a negative score is one term log(1 + e^z). Scope "batch" pairs all scores of the batch,
 "query" those of one query, mean over queries. Exit status 77: NumPy is not installed.
 """
-import argparse
-import json
-import sys
-
-try:
-    import numpy as np
-except ImportError:
-    sys.exit(77)
+from fixture_files import Fixture, draw_lists, embeddings, loss_results, main, np, unit_rows
 
 
 def pair_up(positives, negatives, scores, tau, weight, slope):
@@ -35,7 +28,7 @@ def pair_up(positives, negatives, scores, tau, weight, slope):
 
 
 def mw(case):
-    query, document = np.array(case["query"]), np.array(case["document"])
+    query, document = embeddings(case)
     scores = query @ document.T
     queries, candidates = scores.shape
     slope = np.zeros_like(scores)
@@ -53,30 +46,16 @@ def mw(case):
         group_value, group_moment = pair_up(positives, negatives, scores, case["temperature"], weight, slope)
         value += group_value
         moment += group_moment
-    return {
-        "value": float(value),
-        "query_gradient": (slope @ document).tolist(),
-        "document_gradient": (slope.T @ query).tolist(),
-        "log_temperature_gradient": -float(moment),
-    }
+    return loss_results(case, value, slope, -moment)
 
 
 def draw_case(name, seed, queries, candidates, dimension, temperature, scope, several, length=1.0):
     rng = np.random.default_rng(seed)
-
-    def rows(count):
-        x = rng.standard_normal((count, dimension))
-        return np.round(length * x / np.linalg.norm(x, axis=1, keepdims=True), 6).tolist()
-
-    positive, excluded = [], []
-    for i in range(queries):
-        count = 1 + (i % 3 if several else 0)
-        drawn = [int(c) for c in rng.permutation(candidates)]
-        positive.append(drawn[:count])
-        excluded.append(sorted(drawn[count : count + (i % 3 if several else 0)]))
+    lists = draw_lists(rng, queries, candidates, several)
     return {
         "name": name, "temperature": temperature, "scope": scope,
-        "query": rows(queries), "document": rows(candidates), "positive": positive, "excluded": excluded,
+        "query": unit_rows(rng, queries, dimension, length), "document": unit_rows(rng, candidates, dimension, length),
+        **lists,
     }
 
 
@@ -92,28 +71,5 @@ def draw_cases():
     ]
 
 
-def check(path):
-    with open(path, encoding="utf-8") as file:
-        cases = json.load(file)
-    for case in cases:
-        for key, expected in mw(case).items():
-            if not np.allclose(case[key], expected, rtol=1e-10, atol=1e-13):
-                sys.exit(f"{path}: {case['name']}: {key} is {case[key]}, recomputed {expected}")
-    print(f"{len(cases)} cases agree")
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write")
-    parser.add_argument("--check")
-    options = parser.parse_args()
-    if options.write:
-        cases = [case | mw(case) for case in draw_cases()]
-        with open(options.write, "w", encoding="utf-8") as file:
-            file.write("[\n" + ",\n".join(json.dumps(case) for case in cases) + "\n]\n")
-    if options.check:
-        check(options.check)
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, Fixture(draw_cases, mw))

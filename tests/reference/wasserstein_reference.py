@@ -9,14 +9,12 @@ Gradients come from the singular vectors of the centred rows (NumPy's SVD) and t
 out; --check also holds them against central differences of the value by covariances. Exit status 77: NumPy or SciPy is
 not installed.
 """
-import argparse
-import json
-import os
 import sys
 import warnings
 
+from fixture_files import Fixture, embeddings, loss_results, main, np, unit_rows
+
 try:
-    import numpy as np
     import scipy.linalg
 except ImportError:
     sys.exit(77)
@@ -82,24 +80,19 @@ def row_gradient(x, y):
 
 
 def wasserstein(case):
-    query, document, tau = np.array(case["query"]), np.array(case["document"]), case["temperature"]
+    (query, document), tau = embeddings(case), case["temperature"]
     x, y = score_and_label_rows(case, query, document, tau)
     slope = np.zeros_like(x)
     for i, outer in enumerate(row_gradient(x, y)):
         slope[i] = (np.diag(x[i]) - np.outer(x[i], x[i])) @ outer
     logits = query @ document.T / tau
-    return {
-        "value": float(distance(x, y)),
-        "query_gradient": (slope @ document / tau).tolist(),
-        "document_gradient": (slope.T @ query / tau).tolist(),
-        "log_temperature_gradient": -float((slope * logits).sum()),
-    }
+    return loss_results(case, distance(x, y), slope / tau, -(slope * logits).sum())
 
 
 def check_slope(case):
     """The derivative along a random direction, against the value by covariances."""
     rng = np.random.default_rng(1)
-    query, document = np.array(case["query"]), np.array(case["document"])
+    query, document = embeddings(case)
     along_query, along_document = rng.standard_normal(query.shape), rng.standard_normal(document.shape)
     along_temperature = rng.standard_normal()
 
@@ -122,11 +115,6 @@ def check_slope(case):
 def draw_case(name, seed, queries, own, more, dimension, temperature, grades=(0, 1, 2, 3), left_out=False):
     """own: documents of each query in turn; more: candidates that nobody brought."""
     rng = np.random.default_rng(seed)
-
-    def unit_rows(rows):
-        x = rng.standard_normal((rows, dimension))
-        return np.round(x / np.linalg.norm(x, axis=1, keepdims=True), 6).tolist()
-
     own_grade = [[int(g) for g in rng.choice(grades, own[i % len(own)])] for i in range(queries)]
     candidates = sum(map(len, own_grade)) + more
     excluded = [[] for _ in range(queries)]
@@ -136,7 +124,8 @@ def draw_case(name, seed, queries, own, more, dimension, temperature, grades=(0,
             if own_grade[i] and i % 2:
                 own_grade[i][0] = -1
     return {
-        "name": name, "temperature": temperature, "query": unit_rows(queries), "document": unit_rows(candidates),
+        "name": name, "temperature": temperature,
+        "query": unit_rows(rng, queries, dimension), "document": unit_rows(rng, candidates, dimension),
         "own_grade": own_grade, "excluded": excluded,
     }
 
@@ -177,34 +166,7 @@ def polar(case):
     return {"polar": (left[:, :rank] @ right[:rank]).tolist(), "nuclear_norm": float(values.sum())}
 
 
-FILES = {"wasserstein.json": (draw_cases, wasserstein), "polar_factor.json": (draw_matrices, polar)}
-
-
-def check(path, compute):
-    with open(path, encoding="utf-8") as file:
-        cases = json.load(file)
-    for case in cases:
-        for key, expected in compute(case).items():
-            if not np.allclose(case[key], expected, rtol=1e-8, atol=1e-10):
-                sys.exit(f"{path}: {case['name']}: {key} is {case[key]}, recomputed {expected}")
-        if compute is wasserstein:
-            check_slope(case)
-    print(f"{len(cases)} cases agree")
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write")
-    parser.add_argument("--check")
-    options = parser.parse_args()
-    for name, (draw, compute) in FILES.items():
-        if options.write:
-            cases = [case | compute(case) for case in draw()]
-            with open(os.path.join(options.write, name), "w", encoding="utf-8") as file:
-                file.write("[\n" + ",\n".join(json.dumps(case) for case in cases) + "\n]\n")
-        if options.check:
-            check(os.path.join(options.check, name), compute)
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__,
+         Fixture(draw_cases, wasserstein, "wasserstein.json", rtol=1e-8, atol=1e-10, check_more=check_slope),
+         Fixture(draw_matrices, polar, "polar_factor.json", rtol=1e-8, atol=1e-10))
