@@ -9,6 +9,7 @@
 #include <span>
 
 #include "checkpoint/checkpoint.h"
+#include "choice.h"
 #include "error.h"
 
 namespace toller {
@@ -256,17 +257,11 @@ void write_fusion(Fusion& fusion, CheckpointWriter& writer) {
 }  // namespace
 
 FusionMethod fusion_method_from_name(const std::string& name) {
-  for (const auto& [method, text] : kMethods) {
-    if (name == text) return method;
-  }
-  fail_usage("fusion method '{}' is unknown; choose delta-guided or soup", name);
+  return value_of_word("fusion method", name, kMethods);
 }
 
 FusionGranularity fusion_granularity_from_name(const std::string& name) {
-  for (const auto& [granularity, text] : kGranularities) {
-    if (name == text) return granularity;
-  }
-  fail_usage("granularity '{}' is unknown; choose element, row, tensor or layer", name);
+  return value_of_word("granularity", name, kGranularities);
 }
 
 std::string fusion_method_name(FusionMethod method) {

@@ -1,22 +1,24 @@
 #include "data/batch_plan.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <compare>
 #include <cstdlib>
 #include <unordered_map>
 #include <utility>
 
+#include "choice.h"
 #include "error.h"
 #include "random.h"
 
 namespace toller {
 
 DocumentSampling sampling_from_name(const std::string& name) {
-  if (name == "grade") return DocumentSampling::kGrade;
-  if (name == "hard-first") return DocumentSampling::kHardFirst;
-  if (name == "random") return DocumentSampling::kRandom;
-  fail_usage("--sampling '{}' is unknown; choose grade, hard-first, random", name);
+  using enum DocumentSampling;
+  constexpr std::array<std::pair<DocumentSampling, const char*>, 3> kSamplings = {
+      {{kGrade, "grade"}, {kHardFirst, "hard-first"}, {kRandom, "random"}}};
+  return value_of_word("--sampling", name, kSamplings);
 }
 
 BatchShare batch_share(std::int64_t batch_size, int rank, int ranks) {

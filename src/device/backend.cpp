@@ -1,18 +1,13 @@
 #include "device/backend.h"
 
-#include <algorithm>
 #include <array>
 
+#include "choice.h"
 #include "comm/host_tensor_communicator.h"
 #include "error.h"
 
 namespace toller {
 namespace {
-
-void require_choice(const char* flag, const std::string& value, std::initializer_list<const char*> choices) {
-  if (std::ranges::any_of(choices, [&](const char* choice) { return value == choice; })) return;
-  fail_usage("--{} '{}' is unknown; choose {}", flag, value, fmt::join(choices, ", "));
-}
 
 /// The lowest rank without a GPU; the number of ranks when all have one.
 int first_without_gpu(bool has_gpu, Communicator& communicator) {
@@ -24,9 +19,9 @@ int first_without_gpu(bool has_gpu, Communicator& communicator) {
 }  // namespace
 
 void DeviceOptions::validate() const {
-  require_choice("device", device, {"auto", "cpu", "cuda"});
-  require_choice("precision", precision, {"auto", "bf16", "float", "double"});
-  require_choice("communicator", communicator, {"auto", "nccl", "mpi"});
+  require_choice("--device", device, {"auto", "cpu", "cuda"});
+  require_choice("--precision", precision, {"auto", "bf16", "float", "double"});
+  require_choice("--communicator", communicator, {"auto", "nccl", "mpi"});
   if (!(timeout > 0)) fail_usage("--timeout is {}, must be above 0", timeout);
 }
 

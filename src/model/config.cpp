@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "choice.h"
 #include "error.h"
 
 namespace toller {
@@ -40,10 +41,7 @@ void require_rate(double value, const char* field) {
 }  // namespace
 
 Pooling pooling_from_name(const std::string& name) {
-  for (const auto& [pooling, text] : kPoolings) {
-    if (name == text) return pooling;
-  }
-  fail_usage("pooling '{}' is unknown; choose mean, cls or last", name);
+  return value_of_word("pooling", name, kPoolings);
 }
 
 std::string pooling_name(Pooling pooling) {
@@ -87,7 +85,7 @@ EncoderConfig preset_config(const std::string& name) {
     config.intermediate_size = preset.intermediate_size;
     return config;
   }
-  fail_usage("preset '{}' is unknown; choose {}", name, fmt::join(preset_names(), ", "));
+  fail_unknown("preset", name, preset_names());
 }
 
 nlohmann::json to_json(const EncoderConfig& config) {

@@ -1,17 +1,18 @@
 #include "optim/schedule.h"
 
+#include <array>
 #include <cmath>
 #include <numbers>
 
+#include "choice.h"
 #include "error.h"
 
 namespace toller {
 
 Decay decay_from_name(const std::string& name) {
-  if (name == "constant") return Decay::kConstant;
-  if (name == "linear") return Decay::kLinear;
-  if (name == "cosine") return Decay::kCosine;
-  fail_usage("unknown decay '{}'; it is one of constant, linear, cosine", name);
+  constexpr std::array<std::pair<Decay, const char*>, 3> kDecays = {
+      {{Decay::kConstant, "constant"}, {Decay::kLinear, "linear"}, {Decay::kCosine, "cosine"}}};
+  return value_of_word("decay", name, kDecays);
 }
 
 double Schedule::at(std::int64_t step) const {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "choice.h"
 #include "data/batch_plan.h"
 #include "error.h"
 #include "optim/schedule.h"
@@ -78,12 +79,6 @@ void require_range(const char* flag, double value, double least, double most, bo
   fail_usage("--{} is {}, must be a number {} {} and at most {}", flag, value, low, least, most);
 }
 
-void require_choice(const char* flag, const std::string& value, std::initializer_list<const char*> choices) {
-  if (std::any_of(choices.begin(), choices.end(), [&](const char* choice) { return value == choice; }))
-    return;
-  fail_usage("--{} '{}' is unknown; choose {}", flag, value, fmt::join(choices, ", "));
-}
-
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 }  // namespace
@@ -119,7 +114,7 @@ void TrainingOptions::validate() const {
     if (value > 0 && !init.empty())
       fail_usage("--{} does not go with --init, whose checkpoint decides", flag);
   }
-  require_choice("mw-scope", mw_scope, {"batch", "query"});
+  require_choice("--mw-scope", mw_scope, {"batch", "query"});
   require_range("list-scale", list_scale, 0, kInfinity);
   require_range("margin", margin, 0, kInfinity);
   require_at_least("pg-samples", pg_samples, 2);
