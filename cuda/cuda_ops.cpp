@@ -10,6 +10,7 @@
 #include "cuda/norm.cuh"
 #include "cuda/pooling.cuh"
 #include "cuda/scalars.cuh"
+#include "device/token_places.h"
 #include "error.h"
 
 namespace toller {
@@ -17,16 +18,6 @@ namespace {
 
 /// Columns of a row that the norm kernels hold in registers (row.cuh).
 constexpr std::int64_t kMaxHidden = 4096;
-
-/// places [tokens] = position of a token in its sequence.
-void find_places(const PackedSequences& sequences, std::vector<std::int32_t>& places) {
-  places.resize(static_cast<std::size_t>(sequences.tokens));
-  for (std::int64_t s = 0; s < sequences.count; ++s) {
-    for (std::int32_t t = sequences.offsets[s]; t < sequences.offsets[s + 1]; ++t) {
-      places[t] = t - sequences.offsets[s];
-    }
-  }
-}
 
 const PreparedSequences& prepared(const PackedSequences& sequences) {
   if (sequences.prepared == nullptr) fail("a packed batch was not uploaded to the GPU");
@@ -80,7 +71,6 @@ void CudaOps<T>::begin_step() {
 template <class T>
 PackedSequences CudaOps<T>::upload_sequences(const PackedSequences& host) {
   const auto rows = static_cast<std::size_t>(host.tokens);
-  find_places(host, places_);
   PackedSequences sequences = host;
   sequences.offsets =
       this->template upload<std::int32_t>({host.offsets, static_cast<std::size_t>(host.count + 1)});
@@ -88,7 +78,8 @@ PackedSequences CudaOps<T>::upload_sequences(const PackedSequences& host) {
   sequences.token = this->template upload<std::int32_t>({host.token, rows});
   PreparedSequences& made = prepared_.emplace_back();
   made.host = host;
-  made.rows = {host.tokens, sequences.token, this->template upload<std::int32_t>(places_),
+  made.places = token_places(host);
+  made.rows = {host.tokens, sequences.token, this->template upload<std::int32_t>(made.places),
                sequences.global_row};
   made.attention = {this->template take_for_step<AttentionTile>(attention_tiles_at_most(host)),
                     this->template take_for_step<std::int32_t>(1)};
@@ -167,8 +158,7 @@ void CudaOps<T>::embed_backward(const PackedSequences& sequences, std::int64_t h
                       dtype, dgain, dbias, workspace, stream());
   add_to_table(upload_segments({made.host.token, static_cast<std::size_t>(rows)}), hidden, on_device(dy),
                dword, stream());
-  find_places(made.host, places_);
-  add_to_table(upload_segments(places_), hidden, on_device(dy), dposition, stream());
+  add_to_table(upload_segments(made.places), hidden, on_device(dy), dposition, stream());
 }
 
 template <class T>

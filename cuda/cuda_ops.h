@@ -19,7 +19,8 @@ namespace toller {
 
 /// A packed batch on the device, with what the kernels want beside it.
 struct PreparedSequences {
-  PackedSequences host;  ///< the batch as it was given
+  PackedSequences host;              ///< the batch as it was given
+  std::vector<std::int32_t> places;  ///< of its tokens, in host memory
   EmbeddingRows rows;
   AttentionWork attention;
 };
@@ -94,7 +95,6 @@ class CudaOps : public Ops<T>, public CudaMemory {
   MatrixProducts products_;
   Workspace workspace_;
   std::deque<PreparedSequences> prepared_;  ///< of the step in progress
-  std::vector<std::int32_t> places_;        ///< of the tokens of the batch at hand
   DeviceBuffer<AdamWTile> adamw_tiles_;
 };
 

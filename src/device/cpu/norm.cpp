@@ -8,6 +8,7 @@
 
 #include "device/cpu/cpu_ops.h"
 #include "device/cpu/dropout.h"
+#include "device/token_places.h"
 
 namespace toller {
 namespace {
@@ -73,16 +74,6 @@ T* row_scratch(std::int64_t n) {
   thread_local std::vector<T> scratch;
   if (static_cast<std::int64_t>(scratch.size()) < n) scratch.resize(static_cast<std::size_t>(n));
   return scratch.data();
-}
-
-/// place[t] = position of token t in its sequence.
-std::vector<std::int32_t> token_places(const PackedSequences& sequences) {
-  std::vector<std::int32_t> place(static_cast<std::size_t>(sequences.tokens));
-  for (std::int64_t s = 0; s < sequences.count; ++s) {
-    for (std::int32_t t = sequences.offsets[s]; t < sequences.offsets[s + 1]; ++t)
-      place[t] = t - sequences.offsets[s];
-  }
-  return place;
 }
 
 }  // namespace
