@@ -195,7 +195,7 @@ void Encoder<T>::backward(const T* parameters, const PackedSequences& sequences,
     for (std::int64_t layer = config_.layers - 1; layer >= 0; --layer) {
       const T* x = layer == 0 ? kept.embedding_norm : kept.layers[layer - 1].output;
       layer_backward(parameters, sequences, dropout, layer, x, kept.layers[layer], scratch, gradients);
-      if (ready) ready(layer_begin(layer));
+      if (ready) ready(offsets_[layer].qkv);  // where the layer begins
     }
     ops_.embed_backward(sequences, h, scratch.dx, kept.embedding_sum, kept.embedding_mean,
                         kept.embedding_rstd, parameters + embedding_gain_,

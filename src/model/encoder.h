@@ -68,9 +68,6 @@ class Encoder {
                 Arena& arena, const Activations<T>& kept, const Real* d_embeddings, Real* gradients,
                 const GradientsReady& ready = {}) const;
 
-  /// First element of a layer's parameters in the flat buffer.
-  std::int64_t layer_begin(std::int64_t layer) const { return offsets_[layer].qkv; }
-
   /// Takes from `arena` what forward() and encode() (`keep` or not) or backward() take; with an arena that
   /// counts, their need of memory.
   void take_forward(const PackedSequences& sequences, bool keep, Arena& arena) const;
