@@ -17,13 +17,12 @@
 // workspaces, not a measurement.
 #include <benchmark/benchmark.h>
 
-#include <cstdio>
 #include <cstdlib>
-#include <exception>
 #include <functional>
 #include <memory>
 #include <numeric>
 
+#include "benchmark_program.h"
 #include "cuda/attention.cuh"
 #include "cuda/column_sums.cuh"
 #include "cuda/elementwise.cuh"
@@ -542,17 +541,7 @@ void optimizer_step(benchmark::State& state, bool copies) {
 // ---- the list
 
 void add(const std::string& name, const std::function<void(benchmark::State&)>& body) {
-  benchmark::RegisterBenchmark(name.c_str(),
-                               [body](benchmark::State& state) {
-                                 try {
-                                   body(state);
-                                 } catch (const std::exception& problem) {
-                                   state.SkipWithError(problem.what());
-                                 }
-                               })
-      ->UseManualTime()
-      ->Iterations(is_trial() ? 1 : 10)
-      ->Unit(benchmark::kMicrosecond);
+  add_benchmark(name, body)->Iterations(is_trial() ? 1 : 10)->Unit(benchmark::kMicrosecond);
 }
 
 std::string kernel_of_type(const char* kernel, const char* type) {
@@ -642,30 +631,19 @@ void add_benchmarks() {
   add("adamw/bf16_copy", [](State& state) { optimizer_step(state, true); });
 }
 
-int run(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+void prepare() {
   int devices = 0;
   check_cuda(cudaGetDeviceCount(&devices), "cudaGetDeviceCount");
   const DeviceRates& measured = rates();
   benchmark::AddCustomContext("copy_gb_per_second", std::to_string(measured.bytes_per_second / 1e9));
   benchmark::AddCustomContext("bf16_product_tflops", std::to_string(measured.bf16_flops / 1e12));
   benchmark::AddCustomContext("float_product_tflops", std::to_string(measured.float_flops / 1e12));
-  benchmark::AddCustomContext("trial", is_trial() ? "true" : "false");
   add_benchmarks();
-  benchmark::RunSpecifiedBenchmarks();
-  benchmark::Shutdown();
-  return 0;
 }
 
 }  // namespace
 }  // namespace toller
 
 int main(int argc, char** argv) {
-  try {
-    return toller::run(argc, argv);
-  } catch (const std::exception& problem) {
-    std::fprintf(stderr, "bench_cuda_kernels: %s\n", problem.what());
-    return 1;
-  }
+  return toller::run_benchmarks("bench_cuda_kernels", argc, argv, toller::is_trial(), toller::prepare);
 }

@@ -17,15 +17,16 @@
 
 #include <chrono>
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
 #include <deque>
 #include <memory>
 #include <random>
 
+#include "benchmark_program.h"
 #include "comm/communicator.h"
 #include "cuda/cuda_backends.h"
 #include "optim/adamw.h"
+#include "pairs_split.h"
 #include "text_lengths.h"
 #include "train/gradient_sums.h"
 #include "train/training_step.h"
@@ -69,16 +70,7 @@ TokenStore pairs_store(const TextLengths& lengths) {
   };
   fill(store.queries, lengths.query);
   fill(store.documents, lengths.document);
-  Split split;
-  split.name = "train";
-  for (std::int32_t row = 0; row < std::ssize(lengths.query); ++row) {
-    split.query.push_back(row);
-    split.document.push_back(row);
-    split.grade.push_back(1);
-    split.offsets.push_back(row + 1);
-  }
-  store.splits["train"] = split;
-  store.same_document.assign(lengths.query.size(), -1);
+  add_pairs(store, static_cast<std::int32_t>(lengths.query.size()));
   return store;
 }
 
@@ -327,20 +319,11 @@ void infonce(benchmark::State& state, std::int64_t batch, std::int64_t dimension
 
 template <class Body>
 void add(const char* name, Body body) {
-  auto* benchmark = benchmark::RegisterBenchmark(name, [body](benchmark::State& state) {
-    try {
-      body(state);
-    } catch (const std::exception& problem) {
-      state.SkipWithError(problem.what());
-    }
-  });
-  benchmark->UseManualTime()->Unit(benchmark::kMillisecond);
+  auto* benchmark = add_benchmark(name, body)->Unit(benchmark::kMillisecond);
   if (is_trial()) benchmark->Iterations(2);
 }
 
-int run(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+void prepare() {
   if (const std::string reason = gpus().why_none(); !reason.empty()) throw std::runtime_error(reason);
   using State = benchmark::State;
   add("step/base/256", [](State& state) { training_step(state, "base", 256); });
@@ -351,20 +334,11 @@ int run(int argc, char** argv) {
   add("infonce/65536", [](State& state) { infonce(state, 65536, 768, false); });
   add("infonce/65536/symmetric", [](State& state) { infonce(state, 65536, 768, true); });
   add("infonce/8192", [](State& state) { infonce(state, 8192, 768, false); });
-  benchmark::AddCustomContext("trial", is_trial() ? "true" : "false");
-  benchmark::RunSpecifiedBenchmarks();
-  benchmark::Shutdown();
-  return 0;
 }
 
 }  // namespace
 }  // namespace toller
 
 int main(int argc, char** argv) {
-  try {
-    return toller::run(argc, argv);
-  } catch (const std::exception& problem) {
-    std::fprintf(stderr, "bench_cuda_step: %s\n", problem.what());
-    return 1;
-  }
+  return toller::run_benchmarks("bench_cuda_step", argc, argv, toller::is_trial(), toller::prepare);
 }

@@ -19,6 +19,7 @@
 #include "device/backend.h"
 #include "matrix_products_only.h"
 #include "optim/adamw.h"
+#include "pairs_split.h"
 #include "train/training_step.h"
 
 namespace toller {
@@ -77,16 +78,7 @@ TokenStore pairs_store(std::int32_t pairs) {
   };
   fill(store.queries, 12, 0.5, 3, 64);
   fill(store.documents, 60, 0.6, 8, 256);
-  Split split;
-  split.name = "train";
-  for (std::int32_t row = 0; row < pairs; ++row) {
-    split.query.push_back(row);
-    split.document.push_back(row);
-    split.grade.push_back(1);
-    split.offsets.push_back(row + 1);
-  }
-  store.splits["train"] = split;
-  store.same_document.assign(static_cast<std::size_t>(pairs), -1);
+  add_pairs(store, pairs);
   return store;
 }
 
