@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <span>
 #include <stdexcept>
@@ -95,6 +97,16 @@ inline std::vector<LossProblem> problems_with_wrong_lists() {
   excluded.excluded[0] = {7};
   unsorted.excluded[0] = {2, 1};
   return {none, low, high, excluded, unsorted};
+}
+
+/// The problem with a NaN in a query, in a document and as the temperature.
+inline std::vector<LossProblem> problems_with_nan(const LossProblem& good) {
+  constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+  LossProblem query = good, document = good, temperature = good;
+  query.query[7] = kNaN;
+  document.document[31] = kNaN;
+  temperature.log_temperature = kNaN;
+  return {query, document, temperature};
 }
 
 /// Gives query i the grades own_grade[i]; the columns of the queries follow each other.
@@ -234,9 +246,8 @@ LossResult distributed_loss_of(const LossProblem& problem, const MakeLoss& make_
                                const std::vector<std::int64_t>& counts, const MakeBackend& make_backend) {
   std::vector<LossResult> parts(counts.size());
   run_ranks(static_cast<int>(counts.size()), [&](Communicator& communicator) {
-    std::int64_t first = 0;
-    for (int r = 0; r < communicator.rank(); ++r) first += counts[r];
-    const std::int64_t last = first + counts[communicator.rank()];
+    const auto own = counts.begin() + communicator.rank();
+    const std::int64_t first = std::accumulate(counts.begin(), own, std::int64_t{0}), last = first + *own;
     const Backend<T> backend = make_backend(communicator);
     parts[communicator.rank()] = rank_loss_of<T>(problem, make_loss, first, last, backend);
   });

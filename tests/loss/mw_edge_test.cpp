@@ -112,17 +112,15 @@ TYPED_TEST(MwEdge, GivesNaNForNaN) {
   for (const MwOptions& form : mw_forms()) {
     for (const std::int64_t tile : {4, 64}) {
       const MwOptions options = with_tile(form, tile);
-      LossProblem query = good, document = good, temperature = good, infinite = good;
-      query.query[7] = kNaN;
-      document.document[31] = kNaN;
-      temperature.log_temperature = kNaN;
-      infinite.document[31] = std::numeric_limits<double>::infinity();
-      for (const LossProblem& bad : {query, document, temperature, infinite}) {
+      std::vector<LossProblem> all = problems_with_nan(good);
+      all.push_back(good);
+      all.back().document[31] = std::numeric_limits<double>::infinity();
+      for (const LossProblem& bad : all) {
         const LossResult result = mw_loss<TypeParam>(bad, options);
         EXPECT_FALSE(std::isfinite(result.value));
         EXPECT_FALSE(std::isfinite(result.log_temperature));
       }
-      EXPECT_TRUE(std::isnan(distributed_mw_loss<TypeParam>(query, {2, 3}, options).value));
+      EXPECT_TRUE(std::isnan(distributed_mw_loss<TypeParam>(all[0], {2, 3}, options).value));
     }
   }
 }

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <numeric>
 
 #include "comm/host_tensor_communicator.h"
 #include "comm/thread_communicator.h"
@@ -19,9 +20,8 @@ std::vector<double> polar_factor(const std::vector<double>& matrix, const std::v
   const auto n = static_cast<std::int64_t>(std::lround(std::sqrt(static_cast<double>(matrix.size()))));
   std::vector<double> result(matrix.size());
   run_ranks(static_cast<int>(counts.size()), [&](Communicator& communicator) {
-    std::int64_t first = 0;
-    for (int r = 0; r < communicator.rank(); ++r) first += counts[r];
-    const std::int64_t rows = counts[communicator.rank()];
+    const auto own_count = counts.begin() + communicator.rank();
+    const std::int64_t first = std::accumulate(counts.begin(), own_count, std::int64_t{0}), rows = *own_count;
     const auto ops = make_cpu_ops<float>();
     const auto score_ops = make_cpu_score_ops<float>();
     const PolarFactor<float> factor(*score_ops, tolerance);
