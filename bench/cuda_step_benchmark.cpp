@@ -90,12 +90,13 @@ EncoderConfig config_of(const char* preset) {
 class Runner {
  public:
   Runner(const EncoderConfig& config, const TokenStore& store, std::int64_t pairs, std::int64_t micro_batch)
-      : pairs_(pairs),
+      : store_(store),
+        pairs_(pairs),
         table_(config),
         backend_(gpus().make_bfloat16({.communicator = "mpi"}, self_)),
         loss_(make_infonce<BFloat16>(*backend_.ops, *backend_.score_ops, {})),
         plan_(store, store.split("train"), {.seed = 1, .global_batch = pairs}),
-        step_(config, table_, *backend_.ops, *loss_, *backend_.communicator, store,
+        step_(config, table_, *backend_.ops, *backend_.communicator,
               {.max_length = 512, .micro_batch = micro_batch}),
         sums_(config, table_, *backend_.communicator, 1 << 20),
         adamw_(*backend_.ops, {{0, table_.size(), true}}, {}),
@@ -116,8 +117,9 @@ class Runner {
     ++steps_;
     backend_.ops->zero(gradients_.data(), table_.size());
     const float* log_temperature = parameters_.data() + table_.at("loss.log_temperature").offset;
-    const StepWork work = step_.run(plan_, batch(steps_ - 1), steps_, {copy_.data(), log_temperature}, 1,
-                                    {gradients_.data(), value_.data()}, &sums_);
+    const StepWork work =
+        step_.run({store_, plan_, *loss_}, batch(steps_ - 1), steps_, {copy_.data(), log_temperature}, 1,
+                  {gradients_.data(), value_.data()}, &sums_);
     adamw_.update(steps_, 1e-5, gradients_.data(), parameters_.data(), copy_.data());
     pending_.push_back(backend_.ops->start_read(value_.data(), sizeof(double)));
     return work;
@@ -135,7 +137,8 @@ class Runner {
 
   double memory_bytes(std::int64_t micro_batch) const {
     const std::int64_t parameters = table_.size() * (4 * 4 + 2);
-    return static_cast<double>(parameters + step_.memory_needed(plan_, batch(0), micro_batch).total());
+    return static_cast<double>(parameters +
+                               step_.memory_needed({store_, plan_, *loss_}, batch(0), micro_batch).total());
   }
 
   static std::int64_t free_bytes() {
@@ -159,6 +162,7 @@ class Runner {
     return batch;
   }
 
+  const TokenStore& store_;
   std::int64_t pairs_;
   ParameterTable table_;
   SelfCommunicator self_;

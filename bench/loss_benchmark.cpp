@@ -1,6 +1,6 @@
 // Losses over a global batch alone, on the CPU in float: B queries, one document each, random unit vectors of
 // 256 numbers. `mw` by way of its grid, pair by pair (`exact`, written out: time in B³), per query, and
-// `infonce` beside them. ns_per_score is the time of a whole loss with its gradients, a score.
+// `infonce` beside them; the similarity losses of the B pairs. scores_per_second counts B² scores.
 //
 // What a loss costs beside its matrix products is what is left of it at few dimensions: LOSS_DIMENSION=8.
 // Before the grid form is timed, it is compared with the exact form on a smaller batch.
@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <memory>
 #include <numeric>
 #include <random>
@@ -55,10 +56,13 @@ class Batch {
         offsets_(static_cast<std::size_t>(queries + 1)),
         none_(offsets_.size(), 0),
         positive_(static_cast<std::size_t>(queries)),
+        gold_(static_cast<std::size_t>(queries)),
         dquery_(query_.size()),
         ddocument_(document_.size()) {
     std::iota(offsets_.begin(), offsets_.end(), 0);
     std::iota(positive_.begin(), positive_.end(), 0);
+    std::mt19937 generator(3);
+    for (float& gold : gold_) gold = static_cast<float>(generator() % 26) / 5;
   }
 
   double run(Loss<float>& loss) {
@@ -71,7 +75,10 @@ class Batch {
                   offsets_,
                   positive_,
                   none_,
-                  {}},
+                  {},
+                  offsets_,
+                  {},
+                  gold_},
                  &log_temperature_, tensors_, {dquery_.data(), ddocument_.data(), &slope_, &value_});
     return value_;
   }
@@ -82,6 +89,7 @@ class Batch {
   std::vector<float> query_, document_;
   std::vector<std::int64_t> offsets_, none_;
   std::vector<std::int32_t> positive_;
+  std::vector<float> gold_;  ///< 0 to 5 in steps of a fifth
   std::vector<float> dquery_, ddocument_;
   SelfCommunicator communicator_;
   HostTensorCommunicator tensors_{communicator_};
@@ -110,9 +118,28 @@ void check_grid() {
   require_close(gradient, batch.gradient_of_first_query(), "gradient of the grid form");
 }
 
+/// A figure in KiB of this process, as the system counts it: VmRSS, or VmHWM, the most there was.
+double process_memory(const std::string& name) {
+  std::ifstream file("/proc/self/status");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with(name + ":")) return std::atof(line.c_str() + name.size() + 1);
+  }
+  return NAN;
+}
+
+/// Runs the loss once and returns by how many bytes the process's memory grew meanwhile at most.
+double peak_growth(Batch& batch, Loss<float>& loss) {
+  std::ofstream("/proc/self/clear_refs") << "5";  // VmHWM begins anew
+  const double before = process_memory("VmRSS");
+  benchmark::DoNotOptimize(batch.run(loss));
+  return 1024 * (process_memory("VmHWM") - before);
+}
+
 void measure(benchmark::State& state, Loss<float>& loss) {
   const std::int64_t queries = state.range(0);
   Batch batch(queries);
+  // In the first run, which is not timed: later ones find the memory there.
+  state.counters["peak_growth_bytes"] = peak_growth(batch, loss);
   for (auto _ : state) benchmark::DoNotOptimize(batch.run(loss));
   state.counters["scores_per_second"] =
       benchmark::Counter(static_cast<double>(queries) * static_cast<double>(queries),
@@ -133,6 +160,11 @@ void infonce(benchmark::State& state) {
   measure(state, *make_infonce<float>(*device.ops, *device.score_ops, {}));
 }
 
+void similarity(benchmark::State& state, SimilarityKind kind) {
+  Device device;
+  measure(state, *make_similarity_loss<float>(*device.ops, *device.score_ops, {.kind = kind}));
+}
+
 BENCHMARK(infonce)->Arg(1024)->Arg(4096)->Arg(32768)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(mw, grid, MwOptions{})
     ->Arg(1024)
@@ -151,6 +183,13 @@ BENCHMARK_CAPTURE(mw, exact, MwOptions{.exact = true})
     ->Iterations(1)
     ->UseRealTime()
     ->Unit(benchmark::kMillisecond);
+void with_sizes(benchmark::internal::Benchmark* benchmark) {
+  benchmark->Arg(1024)->Arg(4096)->Arg(32768)->UseRealTime()->Unit(benchmark::kMillisecond);
+}
+BENCHMARK_CAPTURE(similarity, pearson, SimilarityKind::kPearson)->Apply(with_sizes);
+BENCHMARK_CAPTURE(similarity, rank_kl, SimilarityKind::kRankKl)->Apply(with_sizes);
+BENCHMARK_CAPTURE(similarity, pro, SimilarityKind::kPro)->Apply(with_sizes);
+BENCHMARK_CAPTURE(similarity, cosent, SimilarityKind::kCosent)->Apply(with_sizes);
 
 }  // namespace
 }  // namespace toller

@@ -92,7 +92,7 @@ class Runner {
         backend_(make_cpu_backend<float>(self_)),
         loss_(make_infonce<float>(*backend_.ops, *backend_.score_ops, {})),
         plan_(store, store.split("train"), {.seed = 1, .global_batch = batch}),
-        step_(config, table_, *backend_.ops, *loss_, *backend_.communicator, store,
+        step_(config, table_, *backend_.ops, *backend_.communicator,
               {.max_length = 256, .chunk_tokens = chunk_tokens()}),
         adamw_(*backend_.ops, {{0, table_.size(), true}}, {}),
         products_encoder_(config, table_, products_ops_),
@@ -107,8 +107,9 @@ class Runner {
   StepWork step(std::int64_t index) {
     backend_.ops->zero(gradients_.data(), table_.size());
     double loss = 0;
-    const StepWork work = step_.run(plan_, plan_.batch(index), index, {parameters_.data(), &log_temperature_},
-                                    1, {gradients_.data(), &loss}, nullptr);
+    const StepWork work =
+        step_.run({store_, plan_, *loss_}, plan_.batch(index), index, {parameters_.data(), &log_temperature_},
+                  1, {gradients_.data(), &loss}, nullptr);
     if (!std::isfinite(loss)) std::abort();
     adamw_.update(index + 1, 1e-4, gradients_.data(), parameters_.data(), nullptr);
     return work;

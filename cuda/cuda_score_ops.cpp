@@ -1,5 +1,6 @@
 #include "cuda/cuda_score_ops.h"
 
+#include "cuda/cut_rows.cuh"
 #include "cuda/device_storage.h"
 #include "cuda/double_matrix.cuh"
 #include "cuda/elementwise.cuh"
@@ -7,7 +8,9 @@
 #include "cuda/mann_whitney.cuh"
 #include "cuda/probabilities.cuh"
 #include "cuda/scalars.cuh"
+#include "cuda/score_pairwise.cuh"
 #include "cuda/score_tiles.cuh"
+#include "cuda/similarity.cuh"
 
 namespace toller {
 
@@ -167,17 +170,18 @@ void CudaScoreOps<T>::slope_gradient(std::int64_t n, const Real* scores, const S
 
 template <class T>
 void CudaScoreOps<T>::add_positive_sums(const ScoreTile& tile, const Real* scores,
-                                        const double* inverse_temperature, const PositiveSums<Real>& sums) {
-  toller::add_positive_sums(tile, scores, inverse_temperature, sums, stream_);
+                                        const double* inverse_temperature, const PairCost& cost,
+                                        const PositiveSums<Real>& sums) {
+  toller::add_positive_sums(tile, scores, inverse_temperature, cost, sums, stream_);
 }
 
 template <class T>
-void CudaScoreOps<T>::pairwise_gradient(std::int64_t rows, std::int64_t columns, const Real* scores,
-                                        const double* inverse_temperature, std::int64_t positives,
-                                        const std::int64_t* begin, const Real* positive_score,
-                                        const double* weight, T* gradient) {
-  toller::pairwise_gradient(rows, columns, scores, inverse_temperature, positives, begin, positive_score,
-                            weight, on_device(gradient), stream_);
+void CudaScoreOps<T>::pairwise_gradient(const ScoreTile& tile, const Real* scores,
+                                        const double* inverse_temperature, const PairCost& cost,
+                                        const RowPositives<Real>& rows, const ColumnPositives<Real>& columns,
+                                        T* gradient) {
+  toller::pairwise_gradient(tile, scores, inverse_temperature, cost, rows, columns, on_device(gradient),
+                            stream_);
 }
 
 template <class T>
@@ -265,6 +269,88 @@ template <class T>
 void CudaScoreOps<T>::inner_product(std::int64_t n, const double* a, const double* b, double* result) {
   double* workspace = workspace_.at_least<double>(inner_product_workspace(n));
   toller::inner_product(n, a, b, result, workspace, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::cut_rows(std::int64_t rows, std::int64_t dimension, std::int64_t kept, const T* x,
+                               Real* norm, T* cut) {
+  toller::cut_rows(rows, dimension, kept, on_device(x), norm, on_device(cut), stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::add_cut_gradient(std::int64_t rows, std::int64_t dimension, std::int64_t kept,
+                                       const T* x, const Real* norm, const Real* d_cut, Real* dx) {
+  toller::add_cut_gradient(rows, dimension, kept, on_device(x), norm, d_cut, dx, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::similarity_rows(const SimilarityOptions& options, const ScoredPairs& pairs,
+                                      const double* inverse_temperature, double* row) {
+  toller::similarity_rows(options, pairs, inverse_temperature, row, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::similarity_totals(const SimilarityOptions& options, const ScoredPairs& pairs,
+                                        const double* inverse_temperature, SimilarityTotals* totals,
+                                        double* value) {
+  toller::similarity_totals(options, pairs, inverse_temperature, totals, value, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::similarity_gradients(const SimilarityOptions& options, const ScoredPairs& pairs,
+                                           const SimilarityTotals* totals, const double* inverse_temperature,
+                                           double* gradient, double* temperature_part) {
+  toller::similarity_gradients(options, pairs, totals, inverse_temperature, gradient, temperature_part,
+                               stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::spread_pairs(std::int64_t pairs, const ScorePair* pair, const Real* score,
+                                   const double* weight, Real* column_score, double* column_weight,
+                                   double* count) {
+  toller::spread_pairs(pairs, pair, score, weight, column_score, column_weight, count, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::add_column_sums(const ScoreTile& tile, const Real* scores,
+                                      const double* inverse_temperature, const PairCost& cost,
+                                      const ColumnPositives<Real>& positives, double* value, double* slope) {
+  toller::add_column_sums(tile, scores, inverse_temperature, cost, positives, value, slope, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::offer_rows(const ScoreTile& tile, const Real* scores, std::int64_t first,
+                                 std::int64_t positives, const ScorePair* pair, const Real* score,
+                                 const NegativeChoices<Real>& choices) {
+  toller::offer_rows(tile, scores, first, positives, pair, score, choices, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::offer_columns(const ScoreTile& tile, const Real* scores,
+                                    const ColumnPositives<Real>& positives,
+                                    const NegativeChoices<Real>& choices) {
+  toller::offer_columns(tile, scores, positives, choices, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::propose_choices(const NegativeChoices<Real>& choices, const Real* best,
+                                      double* opposite) {
+  toller::propose_choices(choices, best, opposite, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::chosen_terms(std::int64_t lines, bool semi_hard, const Real* best, const Real* score,
+                                   const double* inverse_temperature, const PairCost& cost, double* chosen,
+                                   double* value, double* slope) {
+  toller::chosen_terms(lines, semi_hard, best, score, inverse_temperature, cost, chosen, value, slope,
+                       stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::column_terms(std::int64_t pairs, const ScorePair* pair, const double* weight,
+                                   const double* count, const double* column_value,
+                                   const double* column_slope, double* gradient, double* value) {
+  toller::column_terms(pairs, pair, weight, count, column_value, column_slope, gradient, value, stream_);
 }
 
 template class CudaScoreOps<BFloat16>;

@@ -65,10 +65,10 @@ class CudaScoreOps final : public ScoreOps<T> {
   void slope_gradient(std::int64_t n, const Real* scores, const ScoreGrid* grid, const Real* slope,
                       T* gradient) override;
   void add_positive_sums(const ScoreTile& tile, const Real* scores, const double* inverse_temperature,
-                         const PositiveSums<Real>& sums) override;
-  void pairwise_gradient(std::int64_t rows, std::int64_t columns, const Real* scores,
-                         const double* inverse_temperature, std::int64_t positives, const std::int64_t* begin,
-                         const Real* positive_score, const double* weight, T* gradient) override;
+                         const PairCost& cost, const PositiveSums<Real>& sums) override;
+  void pairwise_gradient(const ScoreTile& tile, const Real* scores, const double* inverse_temperature,
+                         const PairCost& cost, const RowPositives<Real>& rows,
+                         const ColumnPositives<Real>& columns, T* gradient) override;
   void pairwise_terms(std::int64_t n, const double* weight, const PositiveSums<Real>& sums, double* gradient,
                       double* value, double* log_temperature) override;
   void probabilities(std::int64_t rows, std::int64_t columns, const double* inverse_temperature,
@@ -89,6 +89,34 @@ class CudaScoreOps final : public ScoreOps<T> {
   void add_to_rows(std::int64_t rows, std::int64_t n, double factor, const double* row, double* x) override;
   void divide_by_norm(std::int64_t n, const double* squared_norm, double* x) override;
   void inner_product(std::int64_t n, const double* a, const double* b, double* result) override;
+  void cut_rows(std::int64_t rows, std::int64_t dimension, std::int64_t kept, const T* x, Real* norm,
+                T* cut) override;
+  void add_cut_gradient(std::int64_t rows, std::int64_t dimension, std::int64_t kept, const T* x,
+                        const Real* norm, const Real* d_cut, Real* dx) override;
+  void spread_pairs(std::int64_t pairs, const ScorePair* pair, const Real* score, const double* weight,
+                    Real* column_score, double* column_weight, double* count) override;
+  void add_column_sums(const ScoreTile& tile, const Real* scores, const double* inverse_temperature,
+                       const PairCost& cost, const ColumnPositives<Real>& positives, double* value,
+                       double* slope) override;
+  void offer_rows(const ScoreTile& tile, const Real* scores, std::int64_t first, std::int64_t positives,
+                  const ScorePair* pair, const Real* score, const NegativeChoices<Real>& choices) override;
+  void offer_columns(const ScoreTile& tile, const Real* scores, const ColumnPositives<Real>& positives,
+                     const NegativeChoices<Real>& choices) override;
+  void propose_choices(const NegativeChoices<Real>& choices, const Real* best, double* opposite) override;
+  void chosen_terms(std::int64_t lines, bool semi_hard, const Real* best, const Real* score,
+                    const double* inverse_temperature, const PairCost& cost, double* chosen, double* value,
+                    double* slope) override;
+  void column_terms(std::int64_t pairs, const ScorePair* pair, const double* weight, const double* count,
+                    const double* column_value, const double* column_slope, double* gradient,
+                    double* value) override;
+
+  void similarity_rows(const SimilarityOptions& options, const ScoredPairs& pairs,
+                       const double* inverse_temperature, double* row) override;
+  void similarity_totals(const SimilarityOptions& options, const ScoredPairs& pairs,
+                         const double* inverse_temperature, SimilarityTotals* totals, double* value) override;
+  void similarity_gradients(const SimilarityOptions& options, const ScoredPairs& pairs,
+                            const SimilarityTotals* totals, const double* inverse_temperature,
+                            double* gradient, double* temperature_part) override;
 
  private:
   cudaStream_t stream_;

@@ -6,6 +6,7 @@
 //   gradients: reads (K + 1) d elements and writes (K + 1) d floats; 2 K d multiplications, K d additions.
 // Scores and gradients are bounded by the bytes of the embeddings, losses of short lists by latency.
 #include "cuda/bfloat16.cuh"
+#include "cuda/block_team.cuh"
 #include "cuda/launch.cuh"
 #include "cuda/list_loss.cuh"
 #include "cuda/reduce.cuh"
@@ -18,29 +19,6 @@ constexpr int kThreads = 256;
 
 /// Lists up to so long are a warp's work.
 constexpr std::int64_t kWarpList = 48;
-
-/// The threads of a block.
-template <int Threads>
-struct BlockTeam {
-  __device__ __forceinline__ std::int64_t thread() const { return threadIdx.x; }
-  __device__ __forceinline__ std::int64_t threads() const { return Threads; }
-  __device__ __forceinline__ void sync() const { __syncthreads(); }
-  __device__ __forceinline__ double sum(double x) const { return block_sum<Threads>(x); }
-  __device__ __forceinline__ double max(double x) const {
-    __shared__ double parts[Threads / 32];
-#pragma unroll
-    for (int distance = 16; distance > 0; distance /= 2) {
-      x = fmax(x, __shfl_xor_sync(0xFFFFFFFFu, x, distance));
-    }
-    __syncthreads();  // the maximum before this one has been read
-    if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = x;
-    __syncthreads();
-    double highest = parts[0];
-#pragma unroll
-    for (int i = 1; i < Threads / 32; ++i) highest = fmax(highest, parts[i]);
-    return highest;
-  }
-};
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)

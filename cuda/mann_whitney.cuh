@@ -38,16 +38,4 @@ template <class Result>
 void read_slopes(std::int64_t n, const float* scores, const ScoreGrid* grid, const float* slope,
                  Result* result, cudaStream_t stream);
 
-void add_positive_sums(const ScoreTile& tile, const float* scores, const double* inverse_temperature,
-                       const PositiveSums<float>& sums, cudaStream_t stream);
-
-/// May be the scores' own memory where T is float.
-template <class T>
-void pairwise_gradient(std::int64_t rows, std::int64_t columns, const float* scores,
-                       const double* inverse_temperature, std::int64_t positives, const std::int64_t* begin,
-                       const float* positive_score, const double* weight, T* gradient, cudaStream_t stream);
-
-void pairwise_terms(std::int64_t n, const double* weight, const PositiveSums<float>& sums, double* gradient,
-                    double* value, double* log_temperature, cudaStream_t stream);
-
 }  // namespace toller

@@ -62,11 +62,6 @@ __global__ void __launch_bounds__(kSumThreads)
   }
 }
 
-/// 1 / norm; 0 for a zero row. A norm that is not a number stays one.
-__device__ __forceinline__ float inverse_norm(float norm) {
-  return norm == 0.0f ? 0.0f : 1.0f / norm;
-}
-
 template <int V, int Threads>
 __global__ void __launch_bounds__(kRowBlockThreads)
     normalize_kernel(std::int64_t rows, int hidden, const float* x, float* norm, float* y) {

@@ -87,6 +87,11 @@ __device__ __forceinline__ void store_at(T* to, int index, const float (&x)[kThr
   store(to, values);
 }
 
+/// 1 / norm; 0 for a zero row. A norm that is not a number stays one.
+__device__ __forceinline__ float inverse_norm(float norm) {
+  return norm == 0.0f ? 0.0f : 1.0f / norm;
+}
+
 /// Are these arrays of rows fit for accesses of 16 bytes?
 template <class T, class... Pointers>
 bool vector_rows(std::int64_t hidden, const Pointers*... pointers) {

@@ -1,12 +1,14 @@
-// Positives a against negatives b pair by pair: z = (b − a) k, with k = inverse_temperature.
-//   sums of a positive:  value += Σ_b softplus(z), slope += Σ_b σ(z), moment += Σ_b z σ(z)
-//   gradient of a score: weight k Σ_a σ(z)
-// An exponential a pair, and a logarithm for the sums: arithmetic is the limit. One positive a query: 4 bytes
-// of scores, an exponential and a logarithm a score for the sums, 4 + w bytes and an exponential for the
-// gradient.
+// Positives a against negatives b pair by pair: z = (b − a) k, with k = inverse_temperature, costs f(z).
+//   sums of a positive, in its row or its column:  value += Σ_b f(z), slope += Σ_b f'(z), moment += Σ_b z
+//   f'(z) gradient of a score: k (weight Σ_a f'(z) over its row's positives + weight f'(z) of its column's)
+// With f = softplus, an exponential a pair, and a logarithm for the sums: arithmetic is the limit. One
+// positive a query: 4 bytes of scores, an exponential and a logarithm a score for the sums, 4 + w bytes and
+// an exponential for the gradient. A hinge is bound by the scores' 4 bytes.
+#include "cuda/score_pairwise.cuh"
+
 #include "cuda/bfloat16.cuh"
 #include "cuda/launch.cuh"
-#include "cuda/mann_whitney.cuh"
+#include "cuda/pair_math.cuh"
 #include "cuda/reduce.cuh"
 
 namespace toller {
@@ -14,15 +16,15 @@ namespace {
 
 constexpr int kThreads = 256;
 
-/// e = e^{−|z|}.
-__device__ __forceinline__ float sigmoid_from(float z, float e) {
-  return (z > 0 ? 1.0f : e) / (1.0f + e);
+unsigned thread_blocks(std::int64_t n) {
+  return static_cast<unsigned>((n + kThreads - 1) / kThreads);
 }
 
 /// A block has a positive.
+template <class Cost>
 __global__ void __launch_bounds__(kThreads)
     add_positive_sums_kernel(ScoreTile tile, const float* scores, const double* inverse_temperature,
-                             PositiveSums<float> sums) {
+                             Cost cost, PositiveSums<float> sums) {
   const std::int64_t p = blockIdx.x;
   const auto inverse = static_cast<float>(*inverse_temperature);
   const float positive = sums.score[p];
@@ -31,10 +33,10 @@ __global__ void __launch_bounds__(kThreads)
   double value = 0, slope = 0, moment = 0;
   for (std::int64_t at = first * tile.columns + threadIdx.x; at < last * tile.columns; at += kThreads) {
     const float z = (scores[at] - positive) * inverse;
-    const float e = expf(-fabsf(z)), sigmoid = sigmoid_from(z, e);
-    value += static_cast<double>((z > 0 ? z : 0.0f) + log1pf(e));
-    slope += static_cast<double>(sigmoid);
-    if (z != -INFINITY) moment += static_cast<double>(z * sigmoid);
+    const CostAndSlope<float> pair = cost(z);
+    value += static_cast<double>(pair.value);
+    slope += static_cast<double>(pair.slope);
+    if (z != -INFINITY) moment += static_cast<double>(z * pair.slope);
   }
   value = block_sum<kThreads>(value);
   slope = block_sum<kThreads>(slope);
@@ -45,25 +47,61 @@ __global__ void __launch_bounds__(kThreads)
   sums.moment[p] += moment;
 }
 
-template <class T>
+template <class Cost>
+__global__ void __launch_bounds__(kColumnLanes* kRowLanes)
+    add_column_sums_kernel(ScoreTile tile, const float* scores, const double* inverse_temperature, Cost cost,
+                           ColumnPositives<float> positives, double* value, double* slope) {
+  __shared__ double values[kRowLanes][kColumnLanes], slopes[kRowLanes][kColumnLanes];
+  const std::int64_t at = std::int64_t{blockIdx.x} * kColumnLanes + threadIdx.x;
+  const std::int64_t column = tile.column + at;
+  const bool counts = at < tile.columns && positives.weight[column] != 0;
+  const auto inverse = static_cast<float>(*inverse_temperature);
+  double value_sum = 0, slope_sum = 0;
+  if (counts) {
+    const float positive = positives.score[column];
+    for (std::int64_t row = threadIdx.y; row < tile.rows; row += kRowLanes) {
+      const CostAndSlope<float> pair = cost((scores[row * tile.columns + at] - positive) * inverse);
+      value_sum += static_cast<double>(pair.value);
+      slope_sum += static_cast<double>(pair.slope);
+    }
+  }
+  values[threadIdx.y][threadIdx.x] = value_sum;
+  slopes[threadIdx.y][threadIdx.x] = slope_sum;
+  __syncthreads();
+  if (threadIdx.y != 0 || !counts) return;
+  for (int lane = 1; lane < kRowLanes; ++lane) {
+    value_sum += values[lane][threadIdx.x];
+    slope_sum += slopes[lane][threadIdx.x];
+  }
+  value[column] += value_sum;
+  slope[column] += slope_sum;
+}
+
+template <class T, class Cost>
 __global__ void __launch_bounds__(kThreads)
-    pairwise_gradient_kernel(std::int64_t n, std::int64_t columns, const float* scores,
-                             const double* inverse_temperature, std::int64_t positives,
-                             const std::int64_t* begin, const float* positive_score, const double* weight,
+    pairwise_gradient_kernel(ScoreTile tile, const float* scores, const double* inverse_temperature,
+                             Cost cost, RowPositives<float> rows, ColumnPositives<float> columns,
                              T* gradient) {
   const std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (i >= n) return;
-  const std::int64_t row = i / columns;
-  const std::int64_t first = begin != nullptr ? begin[row] : 0;
-  const std::int64_t last = begin != nullptr ? begin[row + 1] : positives;
+  if (i >= tile.rows * tile.columns) return;
+  const std::int64_t row = tile.row + i / tile.columns, column = tile.column + i % tile.columns;
+  const std::int64_t first = rows.begin != nullptr ? rows.begin[row] : 0;
+  const std::int64_t last = rows.begin != nullptr ? rows.begin[row + 1] : rows.positives;
   const auto inverse = static_cast<float>(*inverse_temperature);
   const float score = scores[i];
   double sum = 0;
   for (std::int64_t p = first; p < last; ++p) {
-    const float z = (score - positive_score[p]) * inverse;
-    sum += static_cast<double>(sigmoid_from(z, expf(-fabsf(z))));
+    if (rows.chosen != nullptr && rows.chosen[p] != static_cast<double>(column)) continue;
+    sum += static_cast<double>(cost((score - rows.score[p]) * inverse).slope);
   }
-  gradient[i] = from_float<T>(static_cast<float>(weight[row] * *inverse_temperature * sum));
+  sum *= rows.weight[row];
+  if (columns.score != nullptr && columns.weight[column] != 0 &&
+      (columns.chosen == nullptr ||
+       columns.chosen[column] == static_cast<double>(columns.first_query + row))) {
+    const float slope = cost((score - columns.score[column]) * inverse).slope;
+    sum += columns.weight[column] * static_cast<double>(slope);
+  }
+  gradient[i] = from_float<T>(static_cast<float>(*inverse_temperature * sum));
 }
 
 __global__ void __launch_bounds__(kThreads)
@@ -82,24 +120,62 @@ __global__ void __launch_bounds__(kThreads)
   *log_temperature = -moment;
 }
 
+__global__ void __launch_bounds__(kThreads)
+    spread_pairs_kernel(std::int64_t pairs, const ScorePair* pair, const float* score, const double* weight,
+                        float* column_score, double* column_weight, double* count) {
+  const std::int64_t p = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (p >= pairs) return;
+  column_score[pair[p].column] = score[p];
+  column_weight[pair[p].column] = weight[p];
+  count[pair[p].column] = 1;
+}
+
+__global__ void __launch_bounds__(kThreads)
+    column_terms_kernel(std::int64_t pairs, const ScorePair* pair, const double* weight, const double* count,
+                        const double* column_value, const double* column_slope, double* gradient,
+                        double* value) {
+  double total = 0;
+  for (std::int64_t p = threadIdx.x; p < pairs; p += kThreads) {
+    const std::int64_t column = pair[p].column;
+    const double share = count[column] == 1 ? weight[p] : static_cast<double>(NAN);
+    gradient[p] -= share * column_slope[column];
+    total += share * column_value[column];
+  }
+  total = block_sum<kThreads>(total);
+  if (threadIdx.x == 0) *value += total;
+}
+
 }  // namespace
 
 void add_positive_sums(const ScoreTile& tile, const float* scores, const double* inverse_temperature,
-                       const PositiveSums<float>& sums, cudaStream_t stream) {
+                       const PairCost& cost, const PositiveSums<float>& sums, cudaStream_t stream) {
   if (sums.positives == 0) return;
-  launch<add_positive_sums_kernel>(static_cast<unsigned>(sums.positives), kThreads, 0, stream, tile, scores,
-                                   inverse_temperature, sums);
+  with_pair_cost<DevicePairMath>(cost, [&]<class Cost>(const Cost& function) {
+    launch<add_positive_sums_kernel<Cost>>(static_cast<unsigned>(sums.positives), kThreads, 0, stream, tile,
+                                           scores, inverse_temperature, function, sums);
+  });
+}
+
+void add_column_sums(const ScoreTile& tile, const float* scores, const double* inverse_temperature,
+                     const PairCost& cost, const ColumnPositives<float>& positives, double* value,
+                     double* slope, cudaStream_t stream) {
+  const auto blocks = static_cast<unsigned>((tile.columns + kColumnLanes - 1) / kColumnLanes);
+  with_pair_cost<DevicePairMath>(cost, [&]<class Cost>(const Cost& function) {
+    launch<add_column_sums_kernel<Cost>>(blocks, dim3(kColumnLanes, kRowLanes), 0, stream, tile, scores,
+                                         inverse_temperature, function, positives, value, slope);
+  });
 }
 
 template <class T>
-void pairwise_gradient(std::int64_t rows, std::int64_t columns, const float* scores,
-                       const double* inverse_temperature, std::int64_t positives, const std::int64_t* begin,
-                       const float* positive_score, const double* weight, T* gradient, cudaStream_t stream) {
-  const std::int64_t n = rows * columns;
+void pairwise_gradient(const ScoreTile& tile, const float* scores, const double* inverse_temperature,
+                       const PairCost& cost, const RowPositives<float>& rows,
+                       const ColumnPositives<float>& columns, T* gradient, cudaStream_t stream) {
+  const std::int64_t n = tile.rows * tile.columns;
   if (n == 0) return;
-  launch<pairwise_gradient_kernel<T>>(static_cast<unsigned>((n + kThreads - 1) / kThreads), kThreads, 0,
-                                      stream, n, columns, scores, inverse_temperature, positives, begin,
-                                      positive_score, weight, gradient);
+  with_pair_cost<DevicePairMath>(cost, [&]<class Cost>(const Cost& function) {
+    launch<pairwise_gradient_kernel<T, Cost>>(thread_blocks(n), kThreads, 0, stream, tile, scores,
+                                              inverse_temperature, function, rows, columns, gradient);
+  });
 }
 
 void pairwise_terms(std::int64_t n, const double* weight, const PositiveSums<float>& sums, double* gradient,
@@ -107,9 +183,24 @@ void pairwise_terms(std::int64_t n, const double* weight, const PositiveSums<flo
   launch<pairwise_terms_kernel>(1, kThreads, 0, stream, n, weight, sums, gradient, value, log_temperature);
 }
 
-#define TOLLER_INSTANTIATE(T)                                                                               \
-  template void pairwise_gradient<T>(std::int64_t, std::int64_t, const float*, const double*, std::int64_t, \
-                                     const std::int64_t*, const float*, const double*, T*, cudaStream_t);
+void spread_pairs(std::int64_t pairs, const ScorePair* pair, const float* score, const double* weight,
+                  float* column_score, double* column_weight, double* count, cudaStream_t stream) {
+  if (pairs == 0) return;
+  launch<spread_pairs_kernel>(thread_blocks(pairs), kThreads, 0, stream, pairs, pair, score, weight,
+                              column_score, column_weight, count);
+}
+
+void column_terms(std::int64_t pairs, const ScorePair* pair, const double* weight, const double* count,
+                  const double* column_value, const double* column_slope, double* gradient, double* value,
+                  cudaStream_t stream) {
+  launch<column_terms_kernel>(1, kThreads, 0, stream, pairs, pair, weight, count, column_value, column_slope,
+                              gradient, value);
+}
+
+#define TOLLER_INSTANTIATE(T)                                                                        \
+  template void pairwise_gradient<T>(const ScoreTile&, const float*, const double*, const PairCost&, \
+                                     const RowPositives<float>&, const ColumnPositives<float>&, T*,  \
+                                     cudaStream_t);
 TOLLER_INSTANTIATE(float)
 TOLLER_INSTANTIATE(bfloat16)
 #undef TOLLER_INSTANTIATE

@@ -4,6 +4,7 @@ set(TOLLER_CUDA_SOURCES
     attention.cpp attention.cu attention_backward.cu attention_fp32.cu
     column_sums.cu
     cublaslt_library.cpp
+    cut_rows.cu
     double_matrix.cu
     elementwise.cu
     embedding.cu
@@ -14,6 +15,7 @@ set(TOLLER_CUDA_SOURCES
     matrix_product.cpp matrix_product_plans.cpp
     norm.cu
     optimizer.cu
+    pair_choices.cu
     pooling.cu
     probabilities.cu
     row_segments.cpp
@@ -21,6 +23,7 @@ set(TOLLER_CUDA_SOURCES
     score_deposits.cu score_grid.cu score_pairwise.cu
     score_lines.cu score_pairs.cu score_tiles.cu
     shared_library.cpp
+    similarity.cu
     staged_communicator.cpp)
 # The communicator over NCCL, and what says so where its header is missing.
 set(TOLLER_NCCL_SOURCES nccl_communicator.cpp nccl_connection.cpp nccl_library.cpp operation_watchdog.cpp)

@@ -18,6 +18,7 @@ enum class RandomStream : std::uint32_t {
   kDropout = 4,
   kSplit = 5,
   kRanking = 6,
+  kTaskOrder = 7,
 };
 
 using PhiloxBlock = std::array<std::uint32_t, 4>;

@@ -47,6 +47,7 @@ po::options_description declare_options(DeviceOptions& device) {
       "whose id is "
       "then the number of the line");
   add("out", po::value<std::string>()->value_name("FILE"), "HDF5 file to write");
+  add_truncate_option(options);
   add("threads", po::value<int>()->default_value(0, "auto")->value_name("N"), "threads a rank");
   add_device_options(options, device);
   return options;
@@ -122,7 +123,7 @@ int run_encode(CommandContext& context) {
   const TokenTable table = from_store
                                ? take_side(read_token_store(required_option(*values, "data")), side, model)
                                : tokenize(read_texts(required_option(*values, "input")), model);
-  const auto embedder = open_embedder(model, device, context);
+  const auto embedder = open_embedder(model, device, context, (*values)["truncate"].as<std::int64_t>());
   std::vector<float> embeddings(table.rows() * embedder->dimension());
   embedder->embed_all(table, context.communicator, embeddings);
   if (!is_root(context)) return 0;

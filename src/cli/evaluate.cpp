@@ -13,6 +13,7 @@
 #include "error.h"
 #include "eval/evaluation.h"
 #include "eval/run_evaluation.h"
+#include "eval/similarity_evaluation.h"
 
 namespace toller {
 namespace {
@@ -27,7 +28,9 @@ constexpr const char* kUsage =
 constexpr const char* kDescription =
     "Searches the whole collection of a token store for the queries of a split, with a model or with BM25, "
     "and\n"
-    "prints nDCG, MRR, recall, MAP and AUC; under mpirun the ranks share the work. Or evaluates a run file "
+    "prints nDCG, MRR, recall, MAP and AUC, or, of a store of scored pairs, the correlation of cosines and "
+    "scores;\n"
+    "under mpirun the ranks share the work. Or evaluates a run file "
     "against\n"
     "judgements and prints the measures as trec_eval does (--gain linear gives trec_eval's nDCG).";
 
@@ -37,6 +40,7 @@ po::options_description search_options(DeviceOptions& device) {
   add("model", po::value<std::string>()->value_name("FILE"),
       "checkpoint, or the folder of a run (its last checkpoint)");
   add("bm25", po::bool_switch(), "BM25 instead of a model");
+  add_truncate_option(options);
   add("data", po::value<std::string>()->value_name("FILE"), "token store that `toller prepare` wrote");
   add("split", po::value<std::string>()->default_value("test")->value_name("NAME"), "split of the store");
   add("top-k", po::value<std::int64_t>()->default_value(1000)->value_name("N"), "hits a query, at least 100");
@@ -102,6 +106,18 @@ void write_json(std::unique_ptr<AtomicFileWriter> file, const nlohmann::ordered_
   file->commit();
 }
 
+/// A model on its device, for a store. `origin` says which.
+std::unique_ptr<Embedder> open_model(const po::variables_map& values, const DeviceOptions& device,
+                                     const TokenStore& store, const CommandContext& context,
+                                     nlohmann::ordered_json& origin) {
+  const CheckpointReader model(resolve_checkpoint(required_option(values, "model")));
+  check_same_tokenizer(model, store);
+  origin = {{"model", model.path().string()}, {"step", model.meta().step}};
+  auto embedder = open_embedder(model, device, context, values["truncate"].as<std::int64_t>());
+  origin["dimension"] = embedder->dimension();
+  return embedder;
+}
+
 Evaluation evaluate_with(const po::variables_map& values, const DeviceOptions& device,
                          const TokenStore& store, const Split& split, const CommandContext& context,
                          nlohmann::ordered_json& origin) {
@@ -111,10 +127,7 @@ Evaluation evaluate_with(const po::variables_map& values, const DeviceOptions& d
     origin = {{"model", "bm25"}, {"k1", bm25.k1}, {"b", bm25.b}};
     return evaluate_bm25(read_store_texts(store.path), store, split, options, bm25, context.communicator);
   }
-  const CheckpointReader model(resolve_checkpoint(required_option(values, "model")));
-  check_same_tokenizer(model, store);
-  origin = {{"model", model.path().string()}, {"step", model.meta().step}};
-  const auto embedder = open_embedder(model, device, context);
+  const auto embedder = open_model(values, device, store, context, origin);
   return evaluate_model(*embedder, store, split, options, context.communicator);
 }
 
@@ -129,6 +142,37 @@ void print_table(const Evaluation& evaluation, const nlohmann::ordered_json& ori
              evaluation.auc_seconds);
 }
 
+void print_correlations(const SimilarityEvaluation& evaluation, const nlohmann::ordered_json& origin) {
+  fmt::print("{} (step {}) on {}, split {}: {} pairs\n\n", origin["model"].get<std::string>(),
+             origin["step"].get<std::int64_t>(), origin["data"].get<std::string>(),
+             origin["split"].get<std::string>(), evaluation.pairs);
+  for (const auto& [name, value] :
+       {std::pair{"spearman", evaluation.spearman}, {"pearson", evaluation.pearson}}) {
+    fmt::print("  {:<14}{}\n", name, value ? fmt::format("{:.4f}", *value) : "not defined");
+  }
+  fmt::print("\n{:.1f} s to encode\n", evaluation.encode_seconds);
+}
+
+int evaluate_pairs(const CommandContext& context, const po::variables_map& values,
+                   const DeviceOptions& device, const TokenStore& store, const Split& split,
+                   std::unique_ptr<AtomicFileWriter> json_file) {
+  for (const char* name : {"bm25", "run-file", "top-k", "gain"}) {
+    if (is_given(values, name)) {
+      fail_usage("--{} has no meaning with the scored pairs of {}", name, store.path.string());
+    }
+  }
+  nlohmann::ordered_json origin;
+  const auto embedder = open_model(values, device, store, context, origin);
+  const SimilarityEvaluation evaluation = evaluate_similarity(*embedder, store, split, context.communicator);
+  if (!is_root(context)) return 0;
+  origin["data"] = store.path.string();
+  origin["split"] = split.name;
+  print_correlations(evaluation, origin);
+  origin.update(to_json(evaluation));
+  write_json(std::move(json_file), origin);
+  return 0;
+}
+
 int evaluate_search(const CommandContext& context, const po::variables_map& values,
                     const DeviceOptions& device) {
   refuse(values, run_options(), "--data");
@@ -137,6 +181,7 @@ int evaluate_search(const CommandContext& context, const po::variables_map& valu
   if (!values["bm25"].as<bool>() && (is_given(values, "k1") || is_given(values, "b"))) {
     fail_usage("--k1 and --b are for --bm25");
   }
+  if (values["bm25"].as<bool>() && is_given(values, "truncate")) fail_usage("--truncate is for --model");
   std::unique_ptr<AtomicFileWriter> json_file;
   if (is_root(context)) {
     json_file = open_output(values, "json");
@@ -145,6 +190,9 @@ int evaluate_search(const CommandContext& context, const po::variables_map& valu
   set_threads(values["threads"].as<int>());
   const TokenStore store = read_token_store(required_option(values, "data"));
   const Split& split = store.split(required_option(values, "split"));
+  if (store.task == Task::kSimilarity) {
+    return evaluate_pairs(context, values, device, store, split, std::move(json_file));
+  }
   nlohmann::ordered_json origin;
   const Evaluation evaluation = evaluate_with(values, device, store, split, context, origin);
   if (!is_root(context)) return 0;

@@ -87,6 +87,7 @@ void inspect_checkpoint(const fs::path& path, Json& result) {
 
 void inspect_store(const fs::path& path, Json& result) {
   const TokenStore store = read_token_store(path);
+  result["task"] = store.task == Task::kSimilarity ? kSimilarityTask : kRetrievalTask;
   result["documents"] = store.documents.rows();
   result["document_tokens"] = store.documents.tokens.size();
   result["queries"] = store.queries.rows();
@@ -94,9 +95,16 @@ void inspect_store(const fs::path& path, Json& result) {
   result["vocabulary_size"] = store.vocabulary_size;
   result["max_length"] = store.max_length;
   for (const auto& [name, split] : store.splits) {
+    if (store.task == Task::kSimilarity) {
+      const auto [least, greatest] = std::ranges::minmax(split.score);
+      result["splits"][name] = {
+          {"pairs", split.score.size()}, {"least_score", least}, {"greatest_score", greatest}};
+      continue;
+    }
     const auto relevant = std::ranges::count_if(split.grade, [](std::int32_t grade) { return grade > 0; });
     result["splits"][name] = {
         {"queries", split.size()}, {"judgements", split.document.size()}, {"relevant", relevant}};
+    if (!split.score.empty()) result["splits"][name]["teacher_scores"] = true;
   }
 }
 

@@ -11,8 +11,8 @@ int run_losses(CommandContext& context) {
       context, "toller losses",
       "Lists the losses of `toller train --loss NAME[:WEIGHT]`: formula, what each wants of the "
       "data, source, cost.\n"
-      "s are scores, y grades, t the temperature, c --list-scale; B queries, M documents of all "
-      "ranks, K a query, d columns.",
+      "s are scores, y grades, g gold scores, t the temperature, c --list-scale; B queries (or pairs), "
+      "M documents of all ranks, K a query, d columns.",
       boost::program_options::options_description("Options"));
   if (!values || !is_root(context)) return 0;
   for (const LossDescription& loss : loss_descriptions()) {

@@ -25,7 +25,8 @@ po::options_description declare_options() {
   po::options_description options("Options");
   auto add = options.add_options();
   add("collection", po::value<std::string>()->value_name("DIR"),
-      "folder in BEIR layout: corpus.jsonl, queries.jsonl, qrels/*.tsv");
+      "folder in BEIR layout (corpus.jsonl, queries.jsonl, qrels/*.tsv), or of scored pairs of sentences "
+      "(pairs/*.tsv, or the STS benchmark's sts-*.csv)");
   add("out", po::value<std::string>()->value_name("FILE"), "token store to write");
   add("tokenizer", po::value<std::string>()->value_name("FILE"), "sentencepiece model to use");
   add("train-tokenizer", po::value<std::int32_t>()->value_name("N"),
@@ -143,13 +144,16 @@ void report(const TokenizeReport& counts, nlohmann::ordered_json& figures) {
 
 void prepare(const PrepareOptions& options, nlohmann::ordered_json& figures) {
   const Stopwatch watch;
-  const Collection collection = read_beir(options.collection);
+  const Collection collection = read_collection(options.collection);
+  const bool pairs = collection.task == Task::kSimilarity;
   std::string splits;
   for (const auto& [name, judgements] : collection.splits) {
-    splits += fmt::format("{}{} ({} judgements)", splits.empty() ? "" : ", ", name, judgements.size());
+    splits += fmt::format("{}{} ({} {})", splits.empty() ? "" : ", ", name, judgements.size(),
+                          pairs ? "scored pairs" : "judgements");
   }
-  fmt::print("read {}: {} documents, {} queries; {}; {:.1f} s\n", options.collection.string(),
-             collection.documents.size(), collection.queries.size(), splits, watch.seconds());
+  fmt::print("read {}: {} {}, {} {}; {}; {:.1f} s\n", options.collection.string(),
+             collection.documents.size(), pairs ? "second sentences" : "documents", collection.queries.size(),
+             pairs ? "first sentences" : "queries", splits, watch.seconds());
   std::fflush(stdout);
   const Tokenizer tokenizer = make_tokenizer(options, collection, figures);
   const TokenizeReport counts =

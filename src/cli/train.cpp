@@ -31,8 +31,16 @@ po::typed_value<bool>* flag(bool& field) {
 
 po::options_description declare_options(TrainingOptions& options, std::string& resume) {
   po::options_description run("Data and run");
-  run.add_options()("data", po::value(&options.data)->value_name("FILE"),
-                    "token store that `toller prepare` wrote")(
+  run.add_options()(
+      "data", po::value(&options.data)->value_name("FILE"),
+      "token store that `toller prepare` wrote; given several times, every batch comes from one of "
+      "them, and takes those losses that fit what it holds")(
+      "data-weights", into(options.data_weights, "W,W"),
+      "shares of the data sets in the batches; default: by size")("data-alpha", into(options.data_alpha),
+                                                                  "by size to that power; 0: equal shares")(
+      "forget", into(options.forget, "FILE"),
+      "another token store, whose judgements the model is to unlearn (reverse-bpr)")(
+      "forget-weight", into(options.forget_weight), "of that loss")(
       "out", po::value(&options.out)->value_name("DIR"),
       "folder of the run: checkpoints, metrics.jsonl, config.json")(
       "resume", po::value(&resume)->value_name("DIR"),
@@ -74,20 +82,32 @@ po::options_description declare_options(TrainingOptions& options, std::string& r
       "of these: by grade, hard-first (nearest to the border of relevance) or random")(
       "loss",
       po::value<std::vector<std::string>>(&options.loss)
-          ->composing()
           ->default_value(options.loss, fmt::format("{}", fmt::join(options.loss, " ")))
           ->value_name("NAME[:WEIGHT]"),
       "given several times, their weighted sum; 'toller losses' lists them")(
       "temperature", into(options.temperature), "of the scores")(
       "learn-temperature", flag(options.learn_temperature), "train the temperature too")(
+      "pair-temperature", into(options.pair_temperature),
+      "of the losses on scored pairs, which do not train it")(
       "symmetric", flag(options.symmetric),
       "infonce: average with the loss of the documents over the queries")(
       "mw-scope", into(options.mw_scope, "NAME"), "mw: pairs of scores of the whole batch, or of one query")(
       "list-scale", into(options.list_scale),
       "by which the pairwise losses multiply scores; 0: 1 for bpr, 5 for the others")(
-      "margin", into(options.margin), "hinge")("pg-samples", into(options.pg_samples),
-                                               "pg-rank: rankings drawn a query")(
-      "pg-cutoff", into(options.pg_cutoff), "pg-rank: k of nDCG@k");
+      "margin", into(options.margin), "hinge")("teacher-temperature", into(options.teacher_temperature),
+                                               "kl: of the teacher's scores")(
+      "negatives", into(options.negatives, "NAME"),
+      "hinge, bpr, reverse-bpr: batch (all other documents of the batch) or own (the query's documents of "
+      "grade 0)")("hinge-negatives", into(options.hinge_negatives, "NAME"),
+                  "that a positive meets: all, hardest (highest score) or semi-hard (highest below the "
+                  "positive's)")(
+      "hinge-weights", into(options.hinge_weights, "X,X"),
+      "of the two directions with --negatives batch: queries meet documents, documents meet queries")(
+      "pg-samples", into(options.pg_samples), "pg-rank: rankings drawn a query")(
+      "pg-cutoff", into(options.pg_cutoff), "pg-rank: k of nDCG@k")(
+      "matryoshka", into(options.matryoshka, "N,N,…"),
+      "dimensions from large to small: the sum of the loss over embeddings cut to each of them, so that the "
+      "first numbers of an embedding are one themselves; empty: embeddings as they are");
 
   po::options_description optimiser("Optimiser");
   optimiser.add_options()("lr", into(options.lr), "highest learning rate")(
@@ -108,10 +128,10 @@ po::options_description declare_options(TrainingOptions& options, std::string& r
 }
 
 /// Flags that may differ from those of the run that goes on.
-const std::set<std::string> kResumable = {"steps",      "epochs",     "checkpoint-every", "keep",
-                                          "eval-every", "eval-split", "eval-queries",     "log-every",
-                                          "threads",    "data",       "device",           "communicator",
-                                          "timeout"};
+const std::set<std::string> kResumable = {"steps",        "epochs",     "checkpoint-every", "keep",
+                                          "eval-every",   "eval-split", "eval-queries",     "log-every",
+                                          "threads",      "data",       "forget",           "device",
+                                          "communicator", "timeout"};
 
 /// The options of the run in the checkpoint, with the flags given now laid over them.
 TrainingOptions resumed_options(const CheckpointMeta& meta, const std::string& origin, const std::string& run,
@@ -130,6 +150,11 @@ TrainingOptions resumed_options(const CheckpointMeta& meta, const std::string& o
     }
   }
   TrainingOptions options = training_options_from_json(merged, origin);
+  const std::size_t data_sets = training_options_from_json(meta.training, origin).data.size();
+  if (options.data.size() != data_sets) {
+    fail_usage("--data does not go with --resume: the run has {} data sets, not {}", data_sets,
+               options.data.size());
+  }
   options.out = run;
   return options;
 }
@@ -161,7 +186,7 @@ int run_train(CommandContext& context) {
   if (!values) return 0;
   po::notify(*values);
   if (resume.empty()) {
-    options.data = required_option(*values, "data");
+    if (options.data.empty()) fail_usage("the option --data is required");
     options.out = required_option(*values, "out");
     train(options, context.gpus, context.communicator);
     return 0;

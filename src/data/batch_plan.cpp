@@ -5,10 +5,12 @@
 #include <cmath>
 #include <compare>
 #include <cstdlib>
+#include <numeric>
 #include <unordered_map>
 #include <utility>
 
 #include "choice.h"
+#include "data/seeded_shuffle.h"
 #include "error.h"
 #include "random.h"
 
@@ -27,6 +29,11 @@ BatchShare batch_share(std::int64_t batch_size, int rank, int ranks) {
 
 BatchPlan::BatchPlan(const TokenStore& store, const Split& split, const BatchPlanOptions& options)
     : store_(store), split_(split), options_(options) {
+  if (store.task == Task::kSimilarity) {
+    rows_.resize(split.document.size());
+    std::iota(rows_.begin(), rows_.end(), 0);
+    return;
+  }
   for (std::int64_t row = 0; row < split.size(); ++row) {
     const auto first = split.grade.begin() + split.offsets[row],
                last = split.grade.begin() + split.offsets[row + 1];
@@ -44,11 +51,7 @@ std::int64_t BatchPlan::steps_per_epoch() const {
 
 void BatchPlan::shuffle(std::int64_t epoch) {
   order_ = rows_;
-  for (std::uint64_t i = order_.size() - 1; i > 0; --i) {
-    const PhiloxBlock bits =
-        random_block(options_.seed, RandomStream::kShuffle, i, static_cast<std::uint32_t>(epoch));
-    std::swap(order_[i], order_[uniform_below(bits[0], bits[1], i + 1)]);
-  }
+  seeded_shuffle(order_, options_.seed, RandomStream::kShuffle, epoch);
   epoch_ = epoch;
 }
 
@@ -77,10 +80,32 @@ void BatchPlan::sample(std::int64_t split_row, std::int64_t epoch, bool relevant
   const auto taken = std::min<std::size_t>(static_cast<std::size_t>(count), candidates.size());
   std::partial_sort(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(taken),
                     candidates.end());
-  for (std::size_t i = 0; i < taken; ++i) {
-    batch.documents.push_back(split_.document[candidates[i].judgement]);
-    batch.grades.push_back(std::max(split_.grade[candidates[i].judgement], 0));
-  }
+  for (std::size_t i = 0; i < taken; ++i) add_document(candidates[i].judgement, batch);
+}
+
+void BatchPlan::add_document(std::int64_t judgement, GlobalBatch& batch) const {
+  batch.documents.push_back(split_.document[judgement]);
+  batch.grades.push_back(std::max(split_.grade[judgement], 0));
+  if (!split_.score.empty()) batch.scores.push_back(split_.score[judgement]);
+}
+
+void BatchPlan::add_query(std::int64_t split_row, std::int64_t epoch, GlobalBatch& batch) const {
+  batch.split_rows.push_back(split_row);
+  batch.queries.push_back(split_.query[split_row]);
+  sample(split_row, epoch, true, options_.positives, batch);
+  batch.positives.push_back(static_cast<std::int32_t>(static_cast<std::int64_t>(batch.documents.size()) -
+                                                      batch.document_offsets.back()));
+  sample(split_row, epoch, false, options_.hard_negatives, batch);
+  batch.document_offsets.push_back(static_cast<std::int64_t>(batch.documents.size()));
+}
+
+void BatchPlan::add_pair(std::int64_t judgement, GlobalBatch& batch) const {
+  const auto row = std::ranges::upper_bound(split_.offsets, judgement) - split_.offsets.begin() - 1;
+  batch.split_rows.push_back(row);
+  batch.queries.push_back(split_.query[row]);
+  batch.positives.push_back(0);
+  add_document(judgement, batch);
+  batch.document_offsets.push_back(static_cast<std::int64_t>(batch.documents.size()));
 }
 
 GlobalBatch BatchPlan::batch(std::int64_t index) {
@@ -90,14 +115,11 @@ GlobalBatch BatchPlan::batch(std::int64_t index) {
   const std::int64_t last = std::min(first + options_.global_batch, queries());
   GlobalBatch batch;
   for (std::int64_t i = first; i < last; ++i) {
-    const std::int64_t row = order_[i];
-    batch.split_rows.push_back(row);
-    batch.queries.push_back(split_.query[row]);
-    sample(row, epoch, true, options_.positives, batch);
-    batch.positives.push_back(static_cast<std::int32_t>(static_cast<std::int64_t>(batch.documents.size()) -
-                                                        batch.document_offsets.back()));
-    sample(row, epoch, false, options_.hard_negatives, batch);
-    batch.document_offsets.push_back(static_cast<std::int64_t>(batch.documents.size()));
+    if (store_.task == Task::kSimilarity) {
+      add_pair(order_[i], batch);
+    } else {
+      add_query(order_[i], epoch, batch);
+    }
   }
   return batch;
 }
@@ -141,6 +163,10 @@ CandidateRelations BatchPlan::relations(const GlobalBatch& batch, const BatchSha
     for (std::int64_t column = batch.document_offsets[i]; column < batch.document_offsets[i + 1]; ++column) {
       relations.own_grade.push_back(batch.documents[column] == own ? -1 : batch.grades[column]);
     }
+  }
+  if (!batch.scores.empty()) {
+    relations.own_score.assign(batch.scores.begin() + batch.document_offsets[share.first],
+                               batch.scores.begin() + batch.document_offsets[share.last]);
   }
   return relations;
 }

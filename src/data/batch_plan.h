@@ -10,12 +10,14 @@
 
 namespace toller {
 
-/// The queries of one step over all ranks, each with its documents: positives first, then hard negatives.
+/// The queries of one step over all ranks, each with its documents: positives first, then hard negatives. Of
+/// a store whose task is similarity: first sentences, each with its second one, which is neither.
 struct GlobalBatch {
   std::vector<std::int32_t> queries;              ///< [B] rows of TokenStore::queries
   std::vector<std::int64_t> document_offsets{0};  ///< [B + 1] documents of query i in `documents`
   std::vector<std::int32_t> documents;            ///< [M] rows of TokenStore::documents
   std::vector<std::int32_t> grades;               ///< [M] as the split judges them; 0 where that is below 0
+  std::vector<float> scores;                      ///< [M] as the split has them; empty: it has none
   std::vector<std::int32_t> positives;            ///< [B] how many of a query's documents are positives
   std::vector<std::int64_t> split_rows;           ///< [B] rows of the split (for the judgements)
 
@@ -44,6 +46,7 @@ struct CandidateRelations {
   /// own_offsets[0] on with these grades: 0 where judged not relevant, −1 for the query's own document.
   std::vector<std::int64_t> own_offsets;
   std::vector<std::int32_t> own_grade;
+  std::vector<float> own_score;  ///< likewise, as the split has them; empty: it has none
 };
 
 /// Which of a query's documents come into a batch, without replacement, anew every epoch.
@@ -66,21 +69,26 @@ struct BatchPlanOptions {
 
 class BatchPlan {
  public:
-  /// Throws Error when no query of the split has a relevant document. Store and split must outlive the plan.
+  /// Throws Error when no query of the split has a relevant document (where the task is retrieval). Store and
+  /// split must outlive the plan.
   BatchPlan(const TokenStore& store, const Split& split, const BatchPlanOptions& options);
 
   std::int64_t queries() const {
     return static_cast<std::int64_t>(rows_.size());
-  }                                      ///< with a relevant document
+  }                                      ///< with a relevant document; where the task is similarity: pairs
   std::int64_t steps_per_epoch() const;  ///< the last batch of an epoch may be smaller; nothing is dropped
 
-  /// Batch number `index`, from 0 on through all epochs. An epoch is a seeded permutation of the queries.
+  /// Batch number `index`, from 0 on through all epochs. An epoch is a seeded permutation of the queries, or
+  /// pairs.
   GlobalBatch batch(std::int64_t index);
 
   CandidateRelations relations(const GlobalBatch& batch, const BatchShare& share) const;
 
  private:
   void shuffle(std::int64_t epoch);
+  void add_query(std::int64_t split_row, std::int64_t epoch, GlobalBatch& batch) const;
+  void add_pair(std::int64_t judgement, GlobalBatch& batch) const;
+  void add_document(std::int64_t judgement, GlobalBatch& batch) const;
   /// Adds up to `count` documents of a row of the split to the batch, relevant ones or others.
   void sample(std::int64_t split_row, std::int64_t epoch, bool relevant, std::int64_t count,
               GlobalBatch& batch) const;
@@ -88,7 +96,7 @@ class BatchPlan {
   const TokenStore& store_;
   const Split& split_;
   BatchPlanOptions options_;
-  std::vector<std::int64_t> rows_;   ///< rows of the split with a relevant document
+  std::vector<std::int64_t> rows_;   ///< rows of the split with a relevant document; similarity: judgements
   std::vector<std::int64_t> order_;  ///< rows_ as the current epoch visits them
   std::int64_t epoch_ = -1;
 };

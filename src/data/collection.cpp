@@ -8,6 +8,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "data/tab_separated.h"
 #include "data/text_file.h"
 #include "error.h"
 #include "text/unicode.h"
@@ -18,6 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kQrelsHeader = "query-id\tcorpus-id\tscore";
+constexpr std::string_view kTeacherHeader = "query-id\tcorpus-id\tscore\tteacher";
 
 /// Rows by id. The keys are views into the records, which no longer move.
 using RowOfId = std::unordered_map<std::string_view, std::int32_t>;
@@ -101,7 +103,7 @@ struct JudgementLine {
   std::int64_t line = 0;
 };
 
-std::int32_t parse_score(std::string_view field, const LineReader& reader) {
+std::int32_t parse_grade(std::string_view field, const LineReader& reader) {
   std::int32_t score = 0;
   const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), score);
   if (error != std::errc() || end != field.data() + field.size()) {
@@ -113,18 +115,18 @@ std::int32_t parse_score(std::string_view field, const LineReader& reader) {
 
 JudgementLine parse_judgement(std::string_view line, const RowOfId& queries, const RowOfId& documents,
                               const LineReader& reader) {
-  const auto tabs = std::ranges::count(line, '\t');
-  if (tabs != 2) reader.fail_here("expected 3 fields separated by tabs, found {}", tabs + 1);
-  const std::size_t first = line.find('\t');
-  const std::size_t second = line.find('\t', first + 1);
-  const std::string_view query = line.substr(0, first);
-  const std::string_view document = line.substr(first + 1, second - first - 1);
-  const auto query_row = queries.find(query);
-  if (query_row == queries.end()) reader.fail_here("query \"{}\" is not in queries.jsonl", query);
-  const auto document_row = documents.find(document);
-  if (document_row == documents.end()) reader.fail_here("document \"{}\" is not in corpus.jsonl", document);
-  const std::int32_t score = parse_score(line.substr(second + 1), reader);
-  return {{query_row->second, document_row->second, score}, reader.line_number()};
+  const std::vector<std::string_view> fields = tab_fields(line);
+  if (fields.size() != 3 && fields.size() != 4) {
+    reader.fail_here("expected 3 fields separated by tabs, or 4 with a teacher's score, found {}",
+                     fields.size());
+  }
+  const auto query_row = queries.find(fields[0]);
+  if (query_row == queries.end()) reader.fail_here("query \"{}\" is not in queries.jsonl", fields[0]);
+  const auto document_row = documents.find(fields[1]);
+  if (document_row == documents.end()) reader.fail_here("document \"{}\" is not in corpus.jsonl", fields[1]);
+  Judgement judgement{query_row->second, document_row->second, parse_grade(fields[2], reader), std::nullopt};
+  if (fields.size() == 4) judgement.score = parse_finite(fields[3], "teacher's score", reader);
+  return {judgement, reader.line_number()};
 }
 
 /// Judgements of one qrels file, by query and document row. The header may be missing.
@@ -134,8 +136,12 @@ std::vector<Judgement> read_qrels(const fs::path& path, const Collection& collec
   std::vector<JudgementLine> lines;
   std::string_view line;
   while (reader.next(line)) {
-    if (reader.line_number() == 1 && line == kQrelsHeader) continue;
+    if (reader.line_number() == 1 && (line == kQrelsHeader || line == kTeacherHeader)) continue;
     lines.push_back(parse_judgement(line, queries, documents, reader));
+    const bool has_score = lines.back().judgement.score.has_value();
+    if (has_score != lines.front().judgement.score.has_value()) {
+      reader.fail_here("{} a teacher's score, unlike the lines before", has_score ? "has" : "lacks");
+    }
   }
   if (lines.empty()) fail("{}: holds no judgements", path.string());
   const auto key = [](const JudgementLine& entry) {
@@ -155,15 +161,6 @@ std::vector<Judgement> read_qrels(const fs::path& path, const Collection& collec
     judgements.push_back(judgement);
   }
   return judgements;
-}
-
-/// Names of splits become names in stores and on the command line.
-void check_split_name(const std::string& name, const fs::path& path) {
-  const auto is_plain = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
-  };
-  if (!name.empty() && std::ranges::all_of(name, is_plain)) return;
-  fail("{}: \"{}\" is no name for a split; use letters, digits, - and _", path.string(), name);
 }
 
 /// The qrels files of a folder by split name.
@@ -199,18 +196,34 @@ void write_records(const std::vector<TextRecord>& records, bool with_title, cons
 void write_qrels(const Collection& collection, const std::vector<Judgement>& judgements,
                  const fs::path& path) {
   AtomicFileWriter file(path);
-  file.write(fmt::format("{}\n", kQrelsHeader));
+  const bool has_scores = judgements.front().score.has_value();
+  file.write(fmt::format("{}\n", has_scores ? kTeacherHeader : kQrelsHeader));
   std::string row;
   for (const Judgement& judgement : judgements) {
     row.clear();
-    fmt::format_to(std::back_inserter(row), "{}\t{}\t{}\n", collection.queries.at(judgement.query).id,
+    fmt::format_to(std::back_inserter(row), "{}\t{}\t{}", collection.queries.at(judgement.query).id,
                    collection.documents.at(judgement.document).id, judgement.grade);
-    file.write(row);
+    if (has_scores) fmt::format_to(std::back_inserter(row), "\t{}", judgement.score.value());
+    file.write(row + '\n');
   }
   file.commit();
 }
 
 }  // namespace
+
+void check_split_name(const std::string& name, const fs::path& path) {
+  const auto is_plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+  };
+  if (!name.empty() && std::ranges::all_of(name, is_plain)) return;
+  fail("{}: \"{}\" is no name for a split; use letters, digits, - and _", path.string(), name);
+}
+
+Collection read_collection(const fs::path& folder) {
+  if (!fs::is_directory(folder)) fail("{}: no such folder", folder.string());
+  if (holds_scored_pairs(folder) && !fs::exists(folder / "corpus.jsonl")) return read_scored_pairs(folder);
+  return read_beir(folder);
+}
 
 Collection read_beir(const fs::path& folder) {
   if (!fs::is_directory(folder)) fail("{}: no such folder", folder.string());

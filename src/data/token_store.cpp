@@ -1,6 +1,7 @@
 #include "data/token_store.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string_view>
 #include <unordered_map>
 
@@ -121,7 +122,29 @@ class StoreReader {
     }
     check_range(split.document, static_cast<std::int32_t>(store.documents.rows()), group + "/document",
                 split.offsets, "document row");
+    if (file_.has(group + "/score")) split.score = scores(group + "/score", split);
+    if (split.score.empty() && store.task == Task::kSimilarity)
+      fail_in(group, "has no scores, which the task is about");
     return split;
+  }
+
+  std::vector<float> scores(const std::string& data_set, const Split& split) const {
+    std::vector<float> scores =
+        file_.read<float>(data_set, {static_cast<std::int64_t>(split.document.size())});
+    const auto found = std::ranges::find_if_not(scores, [](float score) { return std::isfinite(score); });
+    if (found != scores.end()) {
+      fail_in(data_set, fmt::format("element {} is {}, not a finite number", found - scores.begin(), *found));
+    }
+    return scores;
+  }
+
+  Task task() const {
+    if (!file_.has_attribute("task")) return Task::kRetrieval;  // as in stores that know no other
+    const std::string task = file_.attribute_string("task");
+    if (task == kRetrievalTask) return Task::kRetrieval;
+    if (task == kSimilarityTask) return Task::kSimilarity;
+    fail("{}: attribute task is \"{}\", this program knows {} and {}", name(), task, kRetrievalTask,
+         kSimilarityTask);
   }
 
   /// Rows by id; an id that occurs twice is an error.
@@ -162,6 +185,7 @@ TokenStore read_token_store(const std::filesystem::path& path) {
   const StoreReader reader(path);
   TokenStore store;
   store.path = path;
+  store.task = reader.task();
   store.vocabulary_size = reader.positive_attribute("vocabulary_size");
   store.max_length = reader.positive_attribute("max_length");
   store.tokenizer = reader.file().read_string("/tokenizer");

@@ -1,8 +1,9 @@
 // The token store: what training and evaluation read. HDF5, format in docs/formats.md:
 //   /documents/{tokens int32 [T], offsets int64 [N+1], ids uint8, id_offsets int64 [N+1], text uint8,
 //   text_offsets} /queries/…                the same /splits/<name>/{query int32 [Q], offsets int64 [Q+1],
-//   document int32 [R], grade int32 [R]} /tokenizer uint8          the serialised tokenizer attributes
-//   format_version, kind = "token_store", max_length, vocabulary_size
+//   document int32 [R], grade int32 [R], score float32 [R] if there is one} /tokenizer uint8 the serialised
+//   tokenizer attributes format_version, kind = "token_store", task = "retrieval" or "similarity",
+//   max_length, vocabulary_size
 // Rows are ragged: tokens of row i lie at tokens[offsets[i] … offsets[i+1]). There is no padding anywhere.
 #pragma once
 
@@ -21,6 +22,9 @@ namespace toller {
 
 /// Attribute format_version of the stores that this program writes and reads.
 inline constexpr std::int64_t kTokenStoreVersion = 1;
+/// What attribute task says.
+inline constexpr const char* kRetrievalTask = "retrieval";
+inline constexpr const char* kSimilarityTask = "similarity";
 
 /// Ragged rows of tokens with the identifiers of the rows.
 struct TokenTable {
@@ -40,6 +44,12 @@ struct TokenTable {
   std::span<const std::int32_t> row(std::int64_t row) const {
     return {tokens.data() + offsets[row], static_cast<std::size_t>(length(row))};
   }
+  /// A table of some rows, in the order given.
+  TokenTable select(std::span<const std::int32_t> rows) const {
+    TokenTable part;
+    for (const std::int32_t row : rows) part.append(this->row(row), ids[row]);
+    return part;
+  }
 };
 
 /// Judgements of one split, grouped by query: query[i] has judgements [offsets[i], offsets[i+1]).
@@ -49,12 +59,15 @@ struct Split {
   std::vector<std::int64_t> offsets{0};
   std::vector<std::int32_t> document;  ///< rows of TokenStore::documents
   std::vector<std::int32_t> grade;     ///< > 0 relevant, ≤ 0 judged not relevant (a hard negative)
+  /// Of a judgement: a teacher's, or, where the task is similarity, how similar the pair is. Empty: none.
+  std::vector<float> score;
 
   std::int64_t size() const { return static_cast<std::int64_t>(query.size()); }
 };
 
 struct TokenStore {
   std::filesystem::path path;
+  Task task = Task::kRetrieval;
   TokenTable documents;
   TokenTable queries;
   std::map<std::string, Split> splits;
@@ -83,7 +96,7 @@ TokenizeReport write_token_store(const Collection& collection, const Tokenizer& 
                                  std::int32_t max_length, int threads, const std::filesystem::path& path);
 
 /// Reads and checks a store: checksums, monotone offsets, token ids in range, rows in range, no empty row, no
-/// id twice. Errors name file, data set and row. The texts are not read.
+/// id twice, finite scores. Errors name file, data set and row. The texts are not read.
 TokenStore read_token_store(const std::filesystem::path& path);
 
 /// The texts of a store (kept for BM25 and for people), read on demand.

@@ -112,12 +112,14 @@ void write_split(Hdf5Writer& file, const std::string& group, const std::vector<J
     }
     split.document.push_back(judgement.document);
     split.grade.push_back(judgement.grade);
+    if (judgement.score) split.score.push_back(*judgement.score);
   }
   split.offsets.push_back(static_cast<std::int64_t>(split.document.size()));
   write_vector(file, group + "/query", split.query);
   write_vector(file, group + "/offsets", split.offsets);
   write_vector(file, group + "/document", split.document);
   write_vector(file, group + "/grade", split.grade);
+  if (!split.score.empty()) write_vector(file, group + "/score", split.score);
 }
 
 }  // namespace
@@ -140,6 +142,7 @@ TokenizeReport write_token_store(const Collection& collection, const Tokenizer& 
   for (const auto& [name, judgements] : collection.splits) write_split(file, "/splits/" + name, judgements);
   file.write_string("/tokenizer", tokenizer.bytes());
   file.attribute_string("kind", "token_store");
+  file.attribute_string("task", collection.task == Task::kSimilarity ? kSimilarityTask : kRetrievalTask);
   file.attribute_int("format_version", kTokenStoreVersion);
   file.attribute_int("max_length", report.longest);
   file.attribute_int("vocabulary_size", tokenizer.vocabulary_size());

@@ -41,8 +41,8 @@ class DeviceMemory : public MemorySource {
   virtual std::int64_t start_read(const void* device, std::size_t bytes) = 0;
   virtual void finish_read(std::int64_t ticket, void* host) = 0;
 
-  /// The inputs of a step, from host memory to the device: valid until the next begin_step(). The host memory
-  /// must stay as it is until then.
+  /// The inputs of a step, from host memory to the device: valid until the next begin_step(), and as long as
+  /// the host memory stays as it is. That may change once the last operation that reads them is queued.
   virtual void begin_step() = 0;
   virtual const void* upload_bytes(const void* host, std::size_t bytes) = 0;
   template <class E>

@@ -14,6 +14,8 @@
 #include <memory>
 
 #include "device/lists/list_loss.h"
+#include "device/lists/similarity_loss.h"
+#include "device/pair_cost.h"
 #include "element.h"
 
 namespace toller {
@@ -83,15 +85,45 @@ struct GridPairs {
   double* log_temperature = nullptr;  ///< [1] overwritten: ∂L/∂ log τ
 };
 
-/// Positives against the negatives of a tile, pair by pair: z = (b − a) · inverse_temperature.
+/// Positives against the negatives of a tile, pair by pair: z = (b − a) · inverse_temperature, costs f(z).
 template <class Real>
 struct PositiveSums {
   std::int64_t positives = 0;
   const ScorePair* pair = nullptr;  ///< positive p meets its own row only; null: all rows
   const Real* score = nullptr;      ///< [positives]
-  double* value = nullptr;          ///< [positives] += Σ_b softplus(z)
-  double* slope = nullptr;          ///< [positives] += Σ_b σ(z)
-  double* moment = nullptr;         ///< [positives] += Σ_b z σ(z)
+  double* value = nullptr;          ///< [positives] += Σ_b f(z)
+  double* slope = nullptr;          ///< [positives] += Σ_b f'(z)
+  double* moment = nullptr;         ///< [positives] += Σ_b z f'(z)
+};
+
+/// The positives that the scores of a row meet.
+template <class Real>
+struct RowPositives {
+  std::int64_t positives = 0;
+  const std::int64_t* begin = nullptr;  ///< [rows + 1] row i: begin [i] … begin [i + 1]; null: all of them
+  const Real* score = nullptr;          ///< [positives]
+  const double* weight = nullptr;       ///< [rows] of the pairs of a row
+  const double* chosen = nullptr;       ///< [positives] the one column that it meets, −1: none; null: all
+};
+
+/// Positives of columns, at most one each, which meet the scores of their column.
+template <class Real>
+struct ColumnPositives {
+  const Real* score = nullptr;     ///< [columns]; null: there are none
+  const double* weight = nullptr;  ///< [columns] of the pairs of a column; 0 where it has no positive
+  const double* chosen = nullptr;  ///< [columns] the one query that it meets, −1: none; null: all
+  std::int64_t first_query = 0;    ///< number of the query of row 0
+};
+
+/// The negatives that lines (positives of rows, or of columns) would choose among the scores seen so far.
+/// Element l of an array is the highest score that line l may choose, element lines + l (semi-hard alone) the
+/// opposite of the lowest score; −∞: none. Of equal scores it is the one with the lowest number.
+template <class Real>
+struct NegativeChoices {
+  std::int64_t lines = 0;
+  bool semi_hard = false;    ///< may choose scores below the positive's only, unless there are none
+  Real* best = nullptr;      ///< [lines], semi-hard: [2 lines]
+  double* number = nullptr;  ///< likewise: the column of it, or the number of the query
 };
 
 /// Lists of columns that do not overlap, and a weight for each column. Whole numbers are doubles, since they
@@ -227,14 +259,13 @@ class ScoreOps {
 
   /// Adds the negatives of the tile (scores; −∞ is none) to the sums.
   virtual void add_positive_sums(const ScoreTile& tile, const Real* scores, const double* inverse_temperature,
-                                 const PositiveSums<Real>& sums) = 0;
-  /// gradient [rows, columns] = weight [row] · inverse_temperature · Σ_a σ((s − a) · inverse_temperature)
-  /// over the positives begin [row] … begin [row + 1] of the row, or over all `positives` where begin is
-  /// null. May be the scores' own memory where T is Real.
-  virtual void pairwise_gradient(std::int64_t rows, std::int64_t columns, const Real* scores,
-                                 const double* inverse_temperature, std::int64_t positives,
-                                 const std::int64_t* begin, const Real* positive_score, const double* weight,
-                                 T* gradient) = 0;
+                                 const PairCost& cost, const PositiveSums<Real>& sums) = 0;
+  /// gradient = weight · inverse_temperature · Σ_a f'((s − a) · inverse_temperature) over the positives that
+  /// a score of the tile meets, those of its row and that of its column. May be the scores' own memory where
+  /// T is Real.
+  virtual void pairwise_gradient(const ScoreTile& tile, const Real* scores, const double* inverse_temperature,
+                                 const PairCost& cost, const RowPositives<Real>& rows,
+                                 const ColumnPositives<Real>& columns, T* gradient) = 0;
   /// Of the positives' sums: gradient [n] = −weight slope; value [1] = Σ weight value, log_temperature [1] =
   /// −Σ weight moment.
   virtual void pairwise_terms(std::int64_t n, const double* weight, const PositiveSums<Real>& sums,
@@ -281,6 +312,68 @@ class ScoreOps {
   virtual void divide_by_norm(std::int64_t n, const double* squared_norm, double* x) = 0;
   /// result [1] = Σ a b; b null: Σ a.
   virtual void inner_product(std::int64_t n, const double* a, const double* b, double* result) = 0;
+
+  // ---- embeddings cut to their first numbers
+  // ---------------------------------------------------------------------------------------------------------
+  /// cut [rows, kept] = the first `kept` columns of x [rows, dimension], divided by their Euclidean norm,
+  /// which is kept in norm [rows]; a zero row stays zero. norm null: only cut.
+  virtual void cut_rows(std::int64_t rows, std::int64_t dimension, std::int64_t kept, const T* x, Real* norm,
+                        T* cut) = 0;
+  /// dx [rows, dimension] += the gradient by x of what has the gradient d_cut [rows, kept] by cut_rows's
+  /// result; none for a zero row. norm: cut_rows's, or null.
+  virtual void add_cut_gradient(std::int64_t rows, std::int64_t dimension, std::int64_t kept, const T* x,
+                                const Real* norm, const Real* d_cut, Real* dx) = 0;
+
+  // ---- pairs of texts with gold scores (device/lists/similarity_loss.h)
+  // ---------------------------------------------------------------------------------------------------------
+  /// row [own] = what this rank's pairs amount to among all pairs. Time in own · pairs; not for pearson.
+  virtual void similarity_rows(const SimilarityOptions& options, const ScoredPairs& pairs,
+                               const double* inverse_temperature, double* row) = 0;
+  /// With the rows of all pairs: value [1] = the loss, and what similarity_gradients takes of all pairs. Time
+  /// in pairs.
+  virtual void similarity_totals(const SimilarityOptions& options, const ScoredPairs& pairs,
+                                 const double* inverse_temperature, SimilarityTotals* totals,
+                                 double* value) = 0;
+  /// gradient [own] = derivatives of the loss by this rank's scores; the sum over all pairs of
+  /// temperature_part [own] is that by log τ. Time in own · pairs.
+  virtual void similarity_gradients(const SimilarityOptions& options, const ScoredPairs& pairs,
+                                    const SimilarityTotals* totals, const double* inverse_temperature,
+                                    double* gradient, double* temperature_part) = 0;
+
+  // ---- positives of columns, and negatives that are chosen
+  // ---------------------------------------------------------------------------------------------------------
+  /// At the column of each pair: column_score = its score, column_weight = its weight, count = 1. Columns
+  /// without a pair are left alone.
+  virtual void spread_pairs(std::int64_t pairs, const ScorePair* pair, const Real* score,
+                            const double* weight, Real* column_score, double* column_weight,
+                            double* count) = 0;
+  /// value [columns] += Σ_b f(z), slope [columns] += Σ_b f'(z) over the scores b of each column of the tile
+  /// that has a positive.
+  virtual void add_column_sums(const ScoreTile& tile, const Real* scores, const double* inverse_temperature,
+                               const PairCost& cost, const ColumnPositives<Real>& positives, double* value,
+                               double* slope) = 0;
+  /// Offers the scores of the tile to the positives first … first + positives of its rows (lines are all
+  /// positives), or of its columns.
+  virtual void offer_rows(const ScoreTile& tile, const Real* scores, std::int64_t first,
+                          std::int64_t positives, const ScorePair* pair, const Real* score,
+                          const NegativeChoices<Real>& choices) = 0;
+  virtual void offer_columns(const ScoreTile& tile, const Real* scores,
+                             const ColumnPositives<Real>& positives,
+                             const NegativeChoices<Real>& choices) = 0;
+  /// opposite [lines] = minus the number of a line's choice where it is as good as the best of all ranks
+  /// (as choices.best), else −∞: the largest over ranks is the choice.
+  virtual void propose_choices(const NegativeChoices<Real>& choices, const Real* best, double* opposite) = 0;
+  /// With `best` and `chosen` over all ranks: value [lines] = f(z), slope [lines] = f'(z) of the score
+  /// chosen, `score` [lines] being the positives'. chosen becomes the number, −1 where nothing was chosen,
+  /// with value and slope 0.
+  virtual void chosen_terms(std::int64_t lines, bool semi_hard, const Real* best, const Real* score,
+                            const double* inverse_temperature, const PairCost& cost, double* chosen,
+                            double* value, double* slope) = 0;
+  /// Of the sums of the pairs' columns: gradient [pairs] −= weight slope, value [1] += Σ weight value. NaN
+  /// where the count of a column is not 1.
+  virtual void column_terms(std::int64_t pairs, const ScorePair* pair, const double* weight,
+                            const double* count, const double* column_value, const double* column_slope,
+                            double* gradient, double* value) = 0;
 };
 
 /// The CPU implementation: one exponential an element and direction, in vector loops; rows, or strips of

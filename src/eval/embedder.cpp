@@ -1,6 +1,7 @@
 #include "eval/embedder.h"
 
 #include <algorithm>
+#include <cmath>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -27,6 +28,18 @@ std::vector<std::int64_t> token_balanced_slices(const TokenTable& table, int ran
   return first;
 }
 
+/// The first `kept` numbers of a row of embeddings; of unit length where that is asked for and the row is not
+/// zero.
+template <class Real>
+void cut_row(std::int64_t kept, bool normalize, const Real* row, float* out) {
+  double squares = 0;
+  for (std::int64_t j = 0; j < kept; ++j) {
+    squares += static_cast<double>(row[j]) * static_cast<double>(row[j]);
+  }
+  const double scale = normalize && squares != 0 ? 1 / std::sqrt(squares) : 1;
+  for (std::int64_t j = 0; j < kept; ++j) out[j] = static_cast<float>(static_cast<double>(row[j]) * scale);
+}
+
 }  // namespace
 
 /// A model on some device.
@@ -40,10 +53,21 @@ class Embedder::Model {
 template <class T>
 class Embedder::ModelOn : public Embedder::Model {
  public:
-  ModelOn(const EncoderConfig& config, const ParameterTable& table, Ops<T>& ops, const T* parameters)
-      : config_(config), ops_(ops), parameters_(parameters), encoder_(config, table, ops), arena_(ops) {}
+  /// `kept`: as the Embedder's.
+  ModelOn(const EncoderConfig& config, const ParameterTable& table, Ops<T>& ops, const T* parameters,
+          std::int64_t kept)
+      : config_(config),
+        ops_(ops),
+        parameters_(parameters),
+        encoder_(config, table, ops),
+        kept_(kept == 0 ? encoder_.dimension() : kept),
+        arena_(ops) {
+    if (kept_ < 1 || kept_ > encoder_.dimension()) {
+      fail_usage("embeddings of dimension {} cannot be cut to {}", encoder_.dimension(), kept_);
+    }
+  }
 
-  std::int64_t dimension() const override { return encoder_.dimension(); }
+  std::int64_t dimension() const override { return kept_; }
 
   void embed(const TokenTable& table, std::int64_t first, std::int64_t last, float* out) override {
     for (std::int64_t begin = first; begin < last;) {
@@ -66,18 +90,24 @@ class Embedder::ModelOn : public Embedder::Model {
   }
 
   void embed_pack(float* out) {
-    const auto values = static_cast<std::size_t>(pack_.text_count() * dimension());
+    const std::int64_t rows = pack_.text_count(), full = encoder_.dimension();
+    const auto values = static_cast<std::size_t>(rows * full);
     ops_.begin_step();
     arena_.reset();
-    RealOf<T>* embeddings = arena_.template take<RealOf<T>>(static_cast<std::int64_t>(values));
+    RealOf<T>* embeddings = arena_.template take<RealOf<T>>(rows * full);
     encoder_.encode(parameters_, ops_.upload_sequences(pack_.sequences(config_.max_positions)), {}, arena_,
                     embeddings);
     if constexpr (std::is_same_v<RealOf<T>, float>) {
-      ops_.copy_to_host(out, embeddings, values * sizeof(float));
-    } else {
-      host_.resize(values);
-      ops_.copy_to_host(host_.data(), embeddings, values * sizeof(RealOf<T>));
-      std::copy(host_.begin(), host_.end(), out);
+      if (kept_ == full) {
+        ops_.copy_to_host(out, embeddings, values * sizeof(float));
+        return;
+      }
+    }
+    host_.resize(values);
+    ops_.copy_to_host(host_.data(), embeddings, values * sizeof(RealOf<T>));
+    const bool normalize = config_.normalize && kept_ < full;
+    for (std::int64_t i = 0; i < rows; ++i) {
+      cut_row(kept_, normalize, host_.data() + i * full, out + i * kept_);
     }
   }
 
@@ -85,6 +115,7 @@ class Embedder::ModelOn : public Embedder::Model {
   Ops<T>& ops_;
   const T* parameters_;
   Encoder<T> encoder_;
+  std::int64_t kept_;
   Arena arena_;
   PackedBatch pack_;
   std::vector<RealOf<T>> host_;
@@ -94,10 +125,10 @@ class Embedder::ModelOn : public Embedder::Model {
 template <class T>
 class Embedder::OwnedModel final : public Embedder::Model {
  public:
-  OwnedModel(const CheckpointReader& model, Backend<T> backend)
+  OwnedModel(const CheckpointReader& model, Backend<T> backend, std::int64_t kept)
       : backend_(std::move(backend)),
         parameters_(*backend_.ops, model.table().size()),
-        model_(model.meta().encoder, model.table(), *backend_.ops, parameters_.data()) {
+        model_(model.meta().encoder, model.table(), *backend_.ops, parameters_.data(), kept) {
     std::vector<RealOf<T>> values(static_cast<std::size_t>(model.table().size()));
     model.read_parameters(std::span<RealOf<T>>(values));
     const DeviceBuffer<RealOf<T>> exact = [&] {
@@ -119,12 +150,13 @@ class Embedder::OwnedModel final : public Embedder::Model {
 };
 
 template <class T>
-Embedder::Embedder(const CheckpointReader& model, Backend<T> backend)
-    : model_(std::make_unique<OwnedModel<T>>(model, std::move(backend))) {}
+Embedder::Embedder(const CheckpointReader& model, Backend<T> backend, std::int64_t kept)
+    : model_(std::make_unique<OwnedModel<T>>(model, std::move(backend), kept)) {}
 
 template <class T>
-Embedder::Embedder(const EncoderConfig& config, const ParameterTable& table, Ops<T>& ops, const T* parameters)
-    : model_(std::make_unique<ModelOn<T>>(config, table, ops, parameters)) {}
+Embedder::Embedder(const EncoderConfig& config, const ParameterTable& table, Ops<T>& ops, const T* parameters,
+                   std::int64_t kept)
+    : model_(std::make_unique<ModelOn<T>>(config, table, ops, parameters, kept)) {}
 
 Embedder::~Embedder() = default;
 
@@ -151,9 +183,9 @@ void Embedder::embed_all(const TokenTable& table, Communicator& communicator, st
   communicator.all_gather(std::span<const float>(mine), counts, out);
 }
 
-#define TOLLER_INSTANTIATE(T)                                       \
-  template Embedder::Embedder(const CheckpointReader&, Backend<T>); \
-  template Embedder::Embedder(const EncoderConfig&, const ParameterTable&, Ops<T>&, const T*);
+#define TOLLER_INSTANTIATE(T)                                                     \
+  template Embedder::Embedder(const CheckpointReader&, Backend<T>, std::int64_t); \
+  template Embedder::Embedder(const EncoderConfig&, const ParameterTable&, Ops<T>&, const T*, std::int64_t);
 TOLLER_INSTANTIATE(BFloat16)
 TOLLER_INSTANTIATE(float)
 TOLLER_INSTANTIATE(double)

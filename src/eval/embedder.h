@@ -14,13 +14,16 @@ namespace toller {
 
 class Embedder {
  public:
-  /// Reads the model's parameters (fp32) into the backend, which it keeps. T is float or BFloat16.
+  /// Reads the model's parameters (fp32) into the backend, which it keeps. T is float or BFloat16. Embeddings
+  /// are cut to their first `kept` numbers, and have unit length again if the model's have; 0: all numbers.
+  /// Throws UsageError when that is more than the model's embeddings have.
   template <class T>
-  Embedder(const CheckpointReader& model, Backend<T> backend);
+  Embedder(const CheckpointReader& model, Backend<T> backend, std::int64_t kept = 0);
   /// From parameters in memory of the device of `ops` (flat, as `table` says). Both must outlive this object;
   /// steps of `ops` that are in progress end here.
   template <class T>
-  Embedder(const EncoderConfig& config, const ParameterTable& table, Ops<T>& ops, const T* parameters);
+  Embedder(const EncoderConfig& config, const ParameterTable& table, Ops<T>& ops, const T* parameters,
+           std::int64_t kept = 0);
   ~Embedder();
   Embedder(const Embedder&) = delete;
   Embedder& operator=(const Embedder&) = delete;

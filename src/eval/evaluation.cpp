@@ -64,12 +64,6 @@ Split sample(const Split& split, std::int64_t count) {
   return part;
 }
 
-TokenTable select_rows(const TokenTable& table, const std::vector<std::int32_t>& rows) {
-  TokenTable part;
-  for (const std::int32_t row : rows) part.append(table.row(row), table.ids[row]);
-  return part;
-}
-
 std::vector<std::int32_t> own_documents(const TokenStore& store, const Split& split) {
   std::vector<std::int32_t> rows;
   for (const std::int32_t query : split.query) {
@@ -180,7 +174,7 @@ Evaluation evaluate_model(Embedder& embedder, const TokenStore& store, const Spl
   Stopwatch watch;
   Evaluation evaluation;
   const Split part = sample(split, options.most_queries);
-  const TokenTable query_table = select_rows(store.queries, part.query);
+  const TokenTable query_table = store.queries.select(part.query);
   std::vector<float> queries(query_table.rows() * embedder.dimension());
   std::vector<float> documents(store.documents.rows() * embedder.dimension());
   embedder.embed_all(query_table, communicator, queries);

@@ -11,6 +11,7 @@ namespace toller {
 namespace {
 
 constexpr const char* kListCost = "B K d + B K^2";
+constexpr const char* kPairs = "pairs of texts with gold scores g";
 
 constexpr LossDescription kLosses[] = {
     {"infonce", "mean over queries and positives p of -log( e^(s_p/t) / (e^(s_p/t) + sum_n e^(s_n/t)) )",
@@ -37,29 +38,92 @@ constexpr LossDescription kLosses[] = {
      "documents of different grade a query", "Neural PG-RANK 2023", "B K d + samples B K log K"},
     {"irpo", "pairwise preferences of a document over those below it, weighing 1/log(1 + rank)",
      "documents of different grade a query", "IRPO", kListCost},
-    {"bpr", "mean over own positives p and own negatives n of -log sigmoid(c (s_p - s_n))",
-     "a document of grade 0 and one above a query", "Rendle et al. 2009", kListCost},
-    {"hinge", "mean over own positives p and own negatives n of max(0, margin - s_p + s_n)",
-     "a document of grade 0 and one above a query", "Schroff et al. 2015", kListCost},
+    {"kl", "KL divergence of softmax(s/t) from softmax(teacher/T)",
+     "scores of a teacher, two documents a query", "Hinton et al. 2015", kListCost, LossData::kTeacherScores},
+    {"margin-mse", "mean over pairs y_k > y_l of the squared error of s_k - s_l against the teacher's",
+     "scores of a teacher, documents of different grade a query", "Hofstaetter et al. 2020", kListCost,
+     LossData::kTeacherScores},
+    {"hinge",
+     "mean over queries and positives p of sum_n max(0, m - s_p + s_n), n over documents and over queries",
+     "positives; every other document of the batch is a negative (--negatives own: of grade 0)",
+     "VSE++ 2018; semi-hard: FaceNet 2015", "10 B M d"},
+    {"bpr", "mean over positives p and negatives n of a query of -log sigmoid(c (s_p - s_n))",
+     "positives; every other document of the batch is a negative (--negatives own: of grade 0)",
+     "Rendle et al. 2009", "10 B M d"},
+    {"reverse-bpr",
+     "the same with the sign reversed, -log sigmoid(c (s_n - s_p)): makes a model forget (--forget)",
+     "queries with the documents that they are not to find any more", "MMRecUn 2024, by abstract",
+     "10 B M d"},
+    {"pearson", "1 - correlation of the scores with g", kPairs, "CoDiEmb, arXiv 2508.11442", "B d",
+     LossData::kScoredPairs},
+    {"rank-kl", "KL divergence of softmax(s/t) from softmax(u/t), u from 1 down to 0 by the ranks of g; / B",
+     kPairs, "CoDiEmb, arXiv 2508.11442", "B d + B^2", LossData::kScoredPairs},
+    {"pro", "mean over pairs i of -log softmax at i of s_i max_j w_j/t and s_j w_j/t, w_j = g_i - g_j > 0",
+     kPairs, "PRO, Song et al. 2024; CoDiEmb, arXiv 2508.11442", "B d + B^2", LossData::kScoredPairs},
+    {"cosent", "log(1 + sum over g_i > g_j of e^((s_j - s_i)/t))", kPairs, "Su 2022", "B d + B^2",
+     LossData::kScoredPairs},
 };
 
-std::optional<ListLossKind> list_kind(const std::string& name) {
-  static constexpr std::pair<const char*, ListLossKind> kKinds[] = {
-      {"ranknet", ListLossKind::kRankNet}, {"weighted-ranknet", ListLossKind::kWeightedRankNet},
-      {"lambda", ListLossKind::kLambda},   {"listnet", ListLossKind::kListNet},
-      {"listmle", ListLossKind::kListMle}, {"pg-rank", ListLossKind::kPgRank},
-      {"irpo", ListLossKind::kIrpo},       {"bpr", ListLossKind::kBpr},
-      {"hinge", ListLossKind::kHinge}};
-  const auto* found =
-      std::ranges::find(kKinds, name, [](const auto& entry) { return std::string(entry.first); });
-  if (found == std::end(kKinds)) return std::nullopt;
-  return found->second;
+template <class Kind>
+struct NamedKind {
+  const char* name;
+  Kind kind;
+};
+
+constexpr NamedKind<ListLossKind> kListKinds[] = {
+    {"ranknet", ListLossKind::kRankNet}, {"weighted-ranknet", ListLossKind::kWeightedRankNet},
+    {"lambda", ListLossKind::kLambda},   {"listnet", ListLossKind::kListNet},
+    {"listmle", ListLossKind::kListMle}, {"pg-rank", ListLossKind::kPgRank},
+    {"irpo", ListLossKind::kIrpo},       {"kl", ListLossKind::kKl},
+    {"bpr", ListLossKind::kBpr},         {"margin-mse", ListLossKind::kMarginMse},
+    {"hinge", ListLossKind::kHinge},     {"reverse-bpr", ListLossKind::kReverseBpr}};
+
+constexpr NamedKind<PairLossKind> kPairKinds[] = {
+    {"hinge", PairLossKind::kHinge}, {"bpr", PairLossKind::kBpr}, {"reverse-bpr", PairLossKind::kReverseBpr}};
+
+constexpr NamedKind<SimilarityKind> kSimilarityKinds[] = {{"pearson", SimilarityKind::kPearson},
+                                                          {"rank-kl", SimilarityKind::kRankKl},
+                                                          {"pro", SimilarityKind::kPro},
+                                                          {"cosent", SimilarityKind::kCosent}};
+
+template <class Kind>
+std::optional<Kind> find_kind(std::span<const NamedKind<Kind>> kinds, const std::string& name) {
+  const auto found = std::ranges::find(kinds, name, &NamedKind<Kind>::name);
+  if (found == kinds.end()) return std::nullopt;
+  return found->kind;
+}
+
+template <class T>
+std::unique_ptr<Loss<T>> make_named_loss(const std::string& name, const LossSettings& settings, Ops<T>& ops,
+                                         ScoreOps<T>& score_ops) {
+  if (const auto kind = find_kind<PairLossKind>(kPairKinds, name); kind && !settings.own_negatives) {
+    PairLossOptions pair = settings.pair;
+    pair.kind = *kind;
+    if (kind != PairLossKind::kHinge && settings.list.scale > 0) pair.scale = settings.list.scale;
+    return make_pair_loss<T>(ops, score_ops, pair);
+  }
+  if (const auto kind = find_kind<ListLossKind>(kListKinds, name)) {
+    ListLossOptions list = settings.list;
+    list.kind = *kind;
+    return make_list_loss<T>(ops, score_ops, list);
+  }
+  if (const auto kind = find_kind<SimilarityKind>(kSimilarityKinds, name)) {
+    return make_similarity_loss<T>(ops, score_ops, {.kind = *kind});
+  }
+  if (name == "mw") return make_mw<T>(ops, score_ops, settings.mw);
+  if (name == "wasserstein") return make_wasserstein<T>(ops, score_ops, {});
+  return make_infonce<T>(ops, score_ops, {.symmetric = settings.symmetric});
 }
 
 }  // namespace
 
 std::span<const LossDescription> loss_descriptions() {
   return kLosses;
+}
+
+const LossDescription& loss_description(const std::string& name) {
+  return *std::ranges::find(kLosses, name,
+                            [](const LossDescription& loss) { return std::string(loss.name); });
 }
 
 LossTerm parse_loss_term(const std::string& text) {
@@ -87,20 +151,13 @@ std::unique_ptr<Loss<T>> make_loss(std::span<const LossTerm> terms, const LossSe
                                    ScoreOps<T>& score_ops) {
   std::vector<WeightedLoss<T>> losses;
   for (const LossTerm& term : terms) {
-    ListLossOptions list = settings.list;
-    if (const auto kind = list_kind(term.name)) {
-      list.kind = *kind;
-      losses.push_back({make_list_loss<T>(ops, score_ops, list), term.weight});
-    } else if (term.name == "mw") {
-      losses.push_back({make_mw<T>(ops, score_ops, settings.mw), term.weight});
-    } else if (term.name == "wasserstein") {
-      losses.push_back({make_wasserstein<T>(ops, score_ops, {}), term.weight});
-    } else {
-      losses.push_back({make_infonce<T>(ops, score_ops, {.symmetric = settings.symmetric}), term.weight});
-    }
+    losses.push_back({make_named_loss<T>(term.name, settings, ops, score_ops), term.weight});
   }
-  if (losses.size() == 1 && losses[0].weight == 1) return std::move(losses[0].loss);
-  return make_weighted_sum<T>(ops, score_ops, std::move(losses));
+  std::unique_ptr<Loss<T>> loss = losses.size() == 1 && losses[0].weight == 1
+                                      ? std::move(losses[0].loss)
+                                      : make_weighted_sum<T>(ops, score_ops, std::move(losses));
+  if (settings.matryoshka.dimensions.empty()) return loss;
+  return make_matryoshka<T>(ops, score_ops, std::move(loss), settings.matryoshka);
 }
 
 #define TOLLER_INSTANTIATE(T)                                                                             \

@@ -42,9 +42,11 @@ struct LossBatch {
   /// Their grades, from column own_offsets[0] on: 0 for a document judged not relevant, −1 for one that is
   /// left out (the query's own).
   std::span<const std::int32_t> own_grade = {};
-  std::span<const float> own_teacher = {};  ///< scores of a teacher, likewise; empty: none
+  /// Scores of a teacher, likewise; for the similarity losses the gold scores. Empty: none.
+  std::span<const float> own_teacher = {};
 
-  /// For random numbers: the batch's number in the training, and the number of this rank's first query in it.
+  /// For random numbers, and to tell batches apart: the batch's number in the training, and the number of
+  /// this rank's first query in it.
   std::int64_t step = 0;
   std::int64_t first_query = 0;
 };
@@ -73,7 +75,7 @@ class Loss {
  public:
   virtual ~Loss() = default;
   /// Queues the value for the global batch and the gradients. `log_temperature` [1] is memory of the device.
-  /// Collective.
+  /// May be called several times a step. Collective.
   virtual void compute(const LossBatch<T>& batch, const RealOf<T>* log_temperature,
                        TensorCommunicator& communicator, const LossGradient<T>& gradient) = 0;
   /// Takes from `arena` what a batch of that size takes; with an arena that counts, its need of memory.
@@ -121,6 +123,50 @@ template <class T>
 std::unique_ptr<Loss<T>> make_weighted_sum(Ops<T>& ops, ScoreOps<T>& score_ops,
                                            std::vector<WeightedLoss<T>> terms);
 
+enum class PairLossKind { kMannWhitney, kBpr, kReverseBpr, kHinge };
+
+struct PairLossOptions {
+  PairLossKind kind = PairLossKind::kHinge;
+  double scale = 1;     ///< c, by which scores are multiplied (not Mann–Whitney, which has the temperature)
+  double margin = 0.2;  ///< m of the hinge
+  HingeNegatives negatives = HingeNegatives::kAll;  ///< hinge
+  double query_weight = 1, document_weight = 1;     ///< hinge: of the two directions
+  std::int64_t tile_rows = 0;                       ///< queries a tile; 0: what suits the device
+  std::int64_t tile_columns = 0;                    ///< candidates a tile; likewise
+};
+
+/// Pairs of a positive with the in-batch negatives of its query, the mean over the queries of all ranks:
+///   mw, per query: mean over P(i) × N(i) of softplus((s_n − s_p)/τ);
+///   bpr:           the same of softplus(−c (s_p − s_n)) (Rendle et al., UAI 2009);
+///   reverse-bpr:   the same of softplus(c (s_p − s_n)), for what is to be forgotten;
+///   hinge:         query_weight · mean_p Σ_{n ∈ N(i)} max(0, m − c s_ip + c s_in)
+///                  + document_weight · mean_p Σ_{j: p ∈ N(j)} max(0, m − c s_ip + c s_jp)
+/// where the sums of the hinge may go over one negative each, which is a constant for the gradient: the
+/// hardest, or the semi-hard one (Schroff et al., FaceNet, CVPR 2015), of equal scores the first; a query or
+/// document without negatives adds 0. Three passes over the tiles; time is linear in the scores times a
+/// query's positives. Memory: O(tile + positives + M). A NaN among the scores that count makes the value NaN.
+/// Throws UsageError for options out of range; compute() throws Error for lists that do not fit the batch
+/// and, in a hinge with a document_weight, for a document that is the positive of two queries (where these
+/// are of different ranks, the value is NaN).
+template <class T>
+std::unique_ptr<Loss<T>> make_pair_loss(Ops<T>& ops, ScoreOps<T>& score_ops, const PairLossOptions& options);
+
+struct MatryoshkaOptions {
+  std::vector<std::int64_t> dimensions;  ///< falling; not above the embeddings'
+  bool normalize = true;                 ///< embeddings that were cut get unit length again
+};
+
+/// Embeddings whose first numbers are embeddings themselves (Kusupati et al., Matryoshka Representation
+/// Learning, arXiv 2205.13147, equation 1 with c_m = 1):
+///   L = Σ_k inner(first d_k numbers of the queries, first d_k numbers of the documents),
+/// cut vectors of unit length where `normalize` is set; a zero vector stays zero and has no gradient. Takes
+/// memory for the cut embeddings and their gradients at the largest dimension; `inner` serves all of them,
+/// one after another. Throws UsageError when there are no dimensions, one is below 1, or they do not fall;
+/// compute() throws Error when the first is larger than the embeddings'.
+template <class T>
+std::unique_ptr<Loss<T>> make_matryoshka(Ops<T>& ops, ScoreOps<T>& score_ops, std::unique_ptr<Loss<T>> inner,
+                                         MatryoshkaOptions options);
+
 struct MwOptions {
   bool exact = false;  ///< pair by pair, as a reference: time in |S⁺||S⁻|, and the host waits for the device
   bool per_query = false;  ///< pairs of one query only, mean over queries
@@ -143,8 +189,8 @@ std::int64_t mw_grid_points(double least_temperature, double largest_score = 1);
 /// linear in the scores (per query: times its positives). Relative error of the grid form against the exact
 /// one: 10⁻⁹ in double; ∂L/∂ log τ, a sum of terms of both signs, is exact to 10⁻⁹ absolute. Memory: O(tile +
 /// M + grid). Scores larger than the grid can hold, and those that are not finite, make value and gradients
-/// NaN; for the former the next compute() throws Error with the numbers. Throws UsageError for sizes out of
-/// range; compute() throws Error for lists that do not fit the batch.
+/// NaN; for the former the first compute() of another step throws Error with the numbers. Throws UsageError
+/// for sizes out of range; compute() throws Error for lists that do not fit the batch.
 template <class T>
 std::unique_ptr<Loss<T>> make_mw(Ops<T>& ops, ScoreOps<T>& score_ops, const MwOptions& options);
 
@@ -170,5 +216,23 @@ struct WassersteinOptions {
 template <class T>
 std::unique_ptr<Loss<T>> make_wasserstein(Ops<T>& ops, ScoreOps<T>& score_ops,
                                           const WassersteinOptions& options);
+
+/// A loss of pairs of texts with gold scores (the family of device/lists/similarity_loss.h; CoDiEmb, arXiv
+/// 2508.11442; formulas in docs/losses.md). A pair is a query and the one document that it brought, its gold
+/// score is in own_teacher; grades and other candidates play no part. With x the scores ⟨q, d⟩ and g the gold
+/// scores of the n pairs of all ranks:
+///   pearson   1 − corr(x, g); 0 where all g are equal, and else 1 where all x are, with no gradient
+///   rank-kl   KL(softmax(u/τ) ‖ softmax(x/τ)) / n, u from 1 for the highest gold score down to 0, by ranks
+///   pro       mean over the pairs i that have negatives, the j with w_ij = g_i − g_j > gap, of
+///             −log( e^{z_i} / (e^{z_i} + Σ_j e^{w_ij x_j/τ}) ), z_i = max_j w_ij x_i/τ
+///   cosent    log(1 + Σ_{g_i > g_j} e^{(x_j − x_i)/τ})
+/// 0 where there is nothing to compare. The target of rank-kl depends on τ, and the gradient for log τ says
+/// so. Scores and all that comes of them are double. The value is the same bits on any number of ranks. Time:
+/// O(n) a pair (pearson: O(1)), O(n) memory, and sums over ranks of 3 n numbers. A NaN among the scores makes
+/// the value NaN. Throws UsageError for a negative gap; compute() throws Error for queries that did not bring
+/// one document, and for gold scores that are missing or no finite numbers.
+template <class T>
+std::unique_ptr<Loss<T>> make_similarity_loss(Ops<T>& ops, ScoreOps<T>& score_ops,
+                                              const SimilarityOptions& options);
 
 }  // namespace toller

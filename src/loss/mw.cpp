@@ -8,11 +8,11 @@
 // finds value and slopes on the grid, and the gradient of a score is read off the slopes. Two passes over the
 // tiles, unless one tile holds all scores. Over ranks go the largest norm and the grid.
 //
-// PairwiseMw goes through the pairs one by one: as reference over all positives, which every rank gathers,
+// ExactMw, the reference, goes through the pairs one by one, over all positives, which every rank gathers:
 //   pass 1: the positives' scores;  pass 2: their sums over the negatives;  pass 3: gradients of the
-//   negatives,
-// or, with `per_query`, over the positives of a query:
-//   L = 1/B Σ_i 1/(|P(i)| |N(i)|) Σ_{a ∈ P(i)} Σ_{b ∈ N(i)} softplus(z_ab).
+//   negatives.
+// The loss of pairs of one query, L = 1/B Σ_i 1/(|P(i)| |N(i)|) Σ_{a ∈ P(i)} Σ_{b ∈ N(i)} softplus(z_ab), is
+// one of pair_loss.cpp.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -84,7 +84,7 @@ class GridMw final : public Loss<T> {
             arena.take<Real>(capacity_)};
   }
 
-  void check_last_grid();
+  void check_grids(std::int64_t step);
   void lay_grid(const Batch& batch, TensorCommunicator& communicator);
   void add_deposits(const Batch& batch, TensorCommunicator& communicator);
   void pair_up(TensorCommunicator& communicator, const LossGradient<T>& gradient);
@@ -97,20 +97,23 @@ class GridMw final : public Loss<T> {
   typename ScoreTiles<T>::Memory work_;
   GridMemory grid_{};
   double counts_[2] = {};
-  std::int64_t grid_read_ = -1;  ///< ticket of the last batch's ScoreGrid
+  std::int64_t last_step_ = 0;
+  std::vector<std::int64_t> grid_reads_;  ///< tickets of the ScoreGrids of last_step_
 };
 
-/// The host learns of a grid that was too small when the next batch comes: it never waits for this one's.
+/// The host learns of a grid that was too small when the next step comes: it never waits for this one's.
 template <class T>
-void GridMw<T>::check_last_grid() {
-  if (grid_read_ < 0) return;
-  ScoreGrid grid{};
-  ops_.finish_read(std::exchange(grid_read_, -1), &grid);
-  if (grid.points <= capacity_) return;
-  fail(
-      "mw: scores up to {:g} in size at temperature {:g} take a grid of {} points, {} are allowed; normalise "
-      "the embeddings, raise the temperature, or allow more points (at most {})",
-      grid.largest_score, 1 / grid.inverse_temperature, grid.points, capacity_, kMwMostGridPoints);
+void GridMw<T>::check_grids(std::int64_t step) {
+  if (step == std::exchange(last_step_, step)) return;
+  for (const std::int64_t ticket : std::exchange(grid_reads_, {})) {
+    ScoreGrid grid{};
+    ops_.finish_read(ticket, &grid);
+    if (grid.points <= capacity_) continue;
+    fail(
+        "mw: scores up to {:g} in size at temperature {:g} take a grid of {} points, {} are allowed; "
+        "normalise the embeddings, raise the temperature, or allow more points (at most {})",
+        grid.largest_score, 1 / grid.inverse_temperature, grid.points, capacity_, kMwMostGridPoints);
+  }
 }
 
 template <class T>
@@ -119,7 +122,7 @@ void GridMw<T>::lay_grid(const Batch& batch, TensorCommunicator& communicator) {
   score_ops_.largest_norm(batch.candidates, batch.dimension, batch.document, grid_.norms + 1);
   communicator.all_reduce_max(grid_.norms, 2);
   score_ops_.lay_grid(grid_.norms, work_.inverse_temperature, capacity_, grid_.grid);
-  grid_read_ = ops_.start_read(grid_.grid, sizeof(ScoreGrid));
+  grid_reads_.push_back(ops_.start_read(grid_.grid, sizeof(ScoreGrid)));
 }
 
 template <class T>
@@ -159,7 +162,7 @@ void GridMw<T>::pair_up(TensorCommunicator& communicator, const LossGradient<T>&
 template <class T>
 void GridMw<T>::compute(const Batch& batch, const Real* log_temperature, TensorCommunicator& communicator,
                         const LossGradient<T>& gradient) {
-  check_last_grid();
+  check_grids(batch.step);
   const auto positives = static_cast<std::int64_t>(batch.positive.size());
   arena_.reset();
   work_ = tiles_.take_memory({batch.queries, batch.candidates, positives}, arena_);
@@ -181,49 +184,42 @@ void GridMw<T>::compute(const Batch& batch, const Real* log_temperature, TensorC
 }
 
 template <class T>
-class PairwiseMw final : public Loss<T> {
+class ExactMw final : public Loss<T> {
  public:
   using Real = RealOf<T>;
 
-  PairwiseMw(Ops<T>& ops, ScoreOps<T>& score_ops, const MwOptions& options)
+  ExactMw(Ops<T>& ops, ScoreOps<T>& score_ops, const MwOptions& options)
       : ops_(ops),
         score_ops_(score_ops),
-        per_query_(options.per_query),
         tiles_("mw", ops, score_ops, options.tile_rows, options.tile_columns),
         arena_(ops),
         gathered_(ops) {}
 
   void compute(const LossBatch<T>& batch, const Real* log_temperature, TensorCommunicator& communicator,
                const LossGradient<T>& gradient) override;
-  /// The positives of other ranks come on top where the pairs cross queries.
-  void take_memory(const LossSize& size, Arena& arena) const override {
-    tiles_.take_memory(size, arena);
-    arena.take<double>(3 * size.positives);
-  }
+  /// The positives of all ranks, with their sums, come on top.
+  void take_memory(const LossSize& size, Arena& arena) const override { tiles_.take_memory(size, arena); }
 
  private:
   using Batch = LossBatch<T>;
 
-  /// The positives that meet this rank's negatives: its own, or those of all ranks.
+  /// The positives of all ranks.
   struct Positives {
     std::int64_t count = 0, first_own = 0;
     const Real* score = nullptr;
     double* sums = nullptr;  ///< [3 count]: Σ softplus, Σ σ, Σ z σ
   };
 
-  void weigh_queries(const Batch& batch);
   std::vector<double> all_counts(const Batch& batch, TensorCommunicator& communicator);
   Positives gather_positives(const Batch& batch, TensorCommunicator& communicator);
-  Positives own_positives(const Batch& batch);
-  void add_sums(const Positives& positives);
+  void add_sums(const Positives& positives, TensorCommunicator& communicator);
   void finish_terms(const Batch& batch, const Positives& positives, TensorCommunicator& communicator,
                     const LossGradient<T>& gradient);
   void add_gradients(const Batch& batch, const Positives& positives, const LossGradient<T>& gradient);
 
-  PositiveSums<Real> sums_of(const Positives& positives, std::int64_t first, std::int64_t count,
-                             const ScorePair* pair) const {
+  static PositiveSums<Real> sums_of(const Positives& positives, std::int64_t first, std::int64_t count) {
     return {count,
-            pair,
+            nullptr,
             positives.score + first,
             positives.sums + first,
             positives.sums + positives.count + first,
@@ -232,31 +228,16 @@ class PairwiseMw final : public Loss<T> {
 
   Ops<T>& ops_;
   ScoreOps<T>& score_ops_;
-  bool per_query_;
   ScoreTiles<T> tiles_;
   Arena arena_, gathered_;
   typename ScoreTiles<T>::Memory work_;
-  std::vector<double> row_weight_, positive_weight_, rank_counts_;
+  std::vector<double> row_weight_, positive_weight_;
 };
-
-/// A query's weight, 1/(B |P(i)| |N(i)|), for its positives and its row.
-template <class T>
-void PairwiseMw<T>::weigh_queries(const Batch& batch) {
-  for (std::int64_t i = 0; i < batch.queries; ++i) {
-    const std::int64_t positives = batch.positive_offsets[i + 1] - batch.positive_offsets[i];
-    const std::int64_t excluded = batch.excluded_offsets[i + 1] - batch.excluded_offsets[i];
-    const auto negatives = static_cast<double>(batch.candidates - positives - excluded);
-    const double pairs =
-        static_cast<double>(batch.global_queries) * static_cast<double>(positives) * negatives;
-    row_weight_[i] = pairs > 0 ? 1 / pairs : 0;
-    std::fill_n(positive_weight_.begin() + batch.positive_offsets[i], positives, row_weight_[i]);
-  }
-}
 
 /// Of every rank, the positives, then of every rank, the negatives. The host waits for them: the reference is
 /// not made for speed.
 template <class T>
-std::vector<double> PairwiseMw<T>::all_counts(const Batch& batch, TensorCommunicator& communicator) {
+std::vector<double> ExactMw<T>::all_counts(const Batch& batch, TensorCommunicator& communicator) {
   const int ranks = communicator.size(), rank = communicator.rank();
   std::vector<double> counts(2 * static_cast<std::size_t>(ranks), 0.0);
   counts[rank] = static_cast<double>(batch.positive.size());
@@ -269,8 +250,8 @@ std::vector<double> PairwiseMw<T>::all_counts(const Batch& batch, TensorCommunic
 }
 
 template <class T>
-typename PairwiseMw<T>::Positives PairwiseMw<T>::gather_positives(const Batch& batch,
-                                                                  TensorCommunicator& communicator) {
+typename ExactMw<T>::Positives ExactMw<T>::gather_positives(const Batch& batch,
+                                                            TensorCommunicator& communicator) {
   const std::vector<double> all = all_counts(batch, communicator);
   const auto ranks = static_cast<std::size_t>(communicator.size());
   const std::vector<std::int64_t> counts(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(ranks));
@@ -284,74 +265,58 @@ typename PairwiseMw<T>::Positives PairwiseMw<T>::gather_positives(const Batch& b
   positives.sums = gathered_.take<double>(3 * positives.count);
   const double negatives = std::accumulate(all.begin() + static_cast<std::ptrdiff_t>(ranks), all.end(), 0.0);
   const double pairs = static_cast<double>(positives.count) * negatives, weight = pairs > 0 ? 1 / pairs : 0;
-  std::ranges::fill(row_weight_, weight);
-  std::ranges::fill(positive_weight_, weight);
+  row_weight_.assign(static_cast<std::size_t>(batch.queries), weight);
+  positive_weight_.assign(batch.positive.size(), weight);
   return positives;
 }
 
 template <class T>
-typename PairwiseMw<T>::Positives PairwiseMw<T>::own_positives(const Batch& batch) {
-  weigh_queries(batch);
-  const auto count = static_cast<std::int64_t>(batch.positive.size());
-  return {count, 0, work_.positive_score, arena_.take<double>(3 * count)};
-}
-
-template <class T>
-void PairwiseMw<T>::add_sums(const Positives& positives) {
+void ExactMw<T>::add_sums(const Positives& positives, TensorCommunicator& communicator) {
   ops_.zero(positives.sums, 3 * positives.count);
   tiles_.for_each([&](const ScoreTile& tile) {
     if (!tiles_.one_tile()) tiles_.make_scores(tile);
-    const auto own = tiles_.positives_of(tile);
-    const PositiveSums<Real> sums =
-        per_query_ ? sums_of(positives, own.first, own.count, tiles_.positive() + own.first)
-                   : sums_of(positives, 0, positives.count, nullptr);
-    score_ops_.add_positive_sums(tile, work_.scores, work_.inverse_temperature, sums);
+    score_ops_.add_positive_sums(tile, work_.scores, work_.inverse_temperature, {},
+                                 sums_of(positives, 0, positives.count));
   });
+  communicator.all_reduce_sum(positives.sums, 3 * positives.count);
 }
 
 template <class T>
-void PairwiseMw<T>::finish_terms(const Batch& batch, const Positives& positives,
-                                 TensorCommunicator& communicator, const LossGradient<T>& gradient) {
-  if (!per_query_) communicator.all_reduce_sum(positives.sums, 3 * positives.count);
+void ExactMw<T>::finish_terms(const Batch& batch, const Positives& positives,
+                              TensorCommunicator& communicator, const LossGradient<T>& gradient) {
   const auto own = static_cast<std::int64_t>(batch.positive.size());
   score_ops_.pairwise_terms(own, ops_.template upload<double>(positive_weight_),
-                            sums_of(positives, positives.first_own, own, nullptr), work_.positive_gradient,
+                            sums_of(positives, positives.first_own, own), work_.positive_gradient,
                             gradient.value, gradient.log_temperature);
   communicator.all_reduce_sum(gradient.value, 1);
 }
 
 template <class T>
-void PairwiseMw<T>::add_gradients(const Batch& batch, const Positives& positives,
-                                  const LossGradient<T>& gradient) {
-  const std::int64_t* begin =
-      per_query_ ? ops_.template upload<std::int64_t>(batch.positive_offsets) : nullptr;
-  const double* weight = ops_.template upload<double>(row_weight_);
+void ExactMw<T>::add_gradients(const Batch& batch, const Positives& positives,
+                               const LossGradient<T>& gradient) {
+  const RowPositives<Real> rows{.positives = positives.count,
+                                .score = positives.score,
+                                .weight = ops_.template upload<double>(row_weight_)};
   if (batch.queries == 0) ops_.zero(gradient.document, batch.candidates * batch.dimension);
   tiles_.for_each([&](const ScoreTile& tile) {
     if (!tiles_.one_tile()) tiles_.make_scores(tile);
-    score_ops_.pairwise_gradient(tile.rows, tile.columns, work_.scores, work_.inverse_temperature,
-                                 positives.count, begin != nullptr ? begin + tile.row : nullptr,
-                                 positives.score, weight + tile.row, work_.gradient);
+    score_ops_.pairwise_gradient(tile, work_.scores, work_.inverse_temperature, {}, rows, {}, work_.gradient);
     tiles_.add_gradients(tile, gradient);
   });
 }
 
 template <class T>
-void PairwiseMw<T>::compute(const Batch& batch, const Real* log_temperature, TensorCommunicator& communicator,
-                            const LossGradient<T>& gradient) {
+void ExactMw<T>::compute(const Batch& batch, const Real* log_temperature, TensorCommunicator& communicator,
+                         const LossGradient<T>& gradient) {
   arena_.reset();
   gathered_.reset();
   work_ = tiles_.take_memory(
       {batch.queries, batch.candidates, static_cast<std::int64_t>(batch.positive.size())}, arena_);
   tiles_.begin(batch, work_);
-  row_weight_.resize(static_cast<std::size_t>(batch.queries));
-  positive_weight_.resize(batch.positive.size());
   score_ops_.invert_temperature(log_temperature, work_.inverse_temperature);
-  tiles_.for_each([&](const ScoreTile& tile) {
-    if (tiles_.one_tile() || tiles_.has_positives(tile)) tiles_.make_scores(tile);
-  });
-  const Positives positives = per_query_ ? own_positives(batch) : gather_positives(batch, communicator);
-  add_sums(positives);
+  tiles_.read_positives();
+  const Positives positives = gather_positives(batch, communicator);
+  add_sums(positives, communicator);
   finish_terms(batch, positives, communicator, gradient);
   add_gradients(batch, positives, gradient);
 }
@@ -373,7 +338,13 @@ std::int64_t mw_grid_points(double least_temperature, double largest_score) {
 
 template <class T>
 std::unique_ptr<Loss<T>> make_mw(Ops<T>& ops, ScoreOps<T>& score_ops, const MwOptions& options) {
-  if (options.exact || options.per_query) return std::make_unique<PairwiseMw<T>>(ops, score_ops, options);
+  if (options.per_query) {
+    return make_pair_loss<T>(ops, score_ops,
+                             {.kind = PairLossKind::kMannWhitney,
+                              .tile_rows = options.tile_rows,
+                              .tile_columns = options.tile_columns});
+  }
+  if (options.exact) return std::make_unique<ExactMw<T>>(ops, score_ops, options);
   return std::make_unique<GridMw<T>>(ops, score_ops, options);
 }
 

@@ -103,6 +103,13 @@ class ScoreTiles {
     score_ops_.mask_pairs(tile, excluded.count, excluded_ + excluded.first, memory_.scores);
   }
 
+  /// Puts the positives' scores aside before anything is done with the tiles.
+  void read_positives() {
+    for_each([&](const ScoreTile& tile) {
+      if (one_tile() || has_positives(tile)) make_scores(tile);
+    });
+  }
+
   /// From the tile's gradient, which has the negatives' part, and the positives' gradients: the tile's part
   /// of the embeddings' gradients. Tiles come in the order of for_each().
   void add_gradients(const ScoreTile& tile, const LossGradient<T>& gradient) {

@@ -16,6 +16,7 @@
 #include "device/cpu/threads.h"
 #include "error.h"
 #include "eval/evaluation.h"
+#include "eval/similarity_evaluation.h"
 #include "optim/adamw.h"
 #include "optim/schedule.h"
 #include "text/tokenizer.h"
@@ -23,6 +24,7 @@
 #include "train/progress.h"
 #include "train/run_folder.h"
 #include "train/stop_signal.h"
+#include "train/training_data.h"
 #include "train/training_step.h"
 
 namespace toller {
@@ -76,24 +78,18 @@ class Trainer {
   using Real = RealOf<T>;
 
   /// `model`: the checkpoint to go on from (`resumes`) or to take the parameters of; null: random ones.
-  Trainer(const TrainingOptions& options, const TokenStore& store, const CheckpointReader* model,
-          bool resumes, Communicator& communicator, Backend<T> backend)
+  Trainer(const TrainingOptions& options, TrainingData& data, const CheckpointReader* model, bool resumes,
+          Communicator& communicator, Backend<T> backend)
       : options_(options),
-        store_(store),
+        data_(data),
         communicator_(communicator),
         start_(find_start(model, resumes)),
         table_(start_.encoder),
         backend_(std::move(backend)),
         ops_(*backend_.ops),
-        loss_(make_loss<T>(options.loss_terms(), options.loss_settings(), ops_, *backend_.score_ops)),
-        plan_(store, store.split(options.split),
-              {options.seed, options.global_batch, options.positives, options.hard_negatives,
-               sampling_from_name(options.sampling)}),
-        step_(start_.encoder, table_, ops_, *loss_, *backend_.communicator, store,
-              {.max_length = longest_text(),
-               .micro_batch = options.micro_batch,
-               .dropout_seed = options.seed,
-               .learn_temperature = options.learn_temperature}),
+        step_(
+            start_.encoder, table_, ops_, *backend_.communicator,
+            {.max_length = longest_text(), .micro_batch = options.micro_batch, .dropout_seed = options.seed}),
         sums_(start_.encoder, table_, *backend_.communicator, kBucketElements),
         adamw_(ops_, decay_slices(table_),
                {options.adam_beta1, options.adam_beta2, options.adam_epsilon, options.weight_decay,
@@ -101,7 +97,14 @@ class Trainer {
         parameters_(ops_, table_.size()),
         gradients_(ops_, table_.size()),
         losses_(ops_, options.accumulate),
-        log_temperature_(table_.at("loss.log_temperature").offset) {
+        log_temperature_(table_.at("loss.log_temperature").offset),
+        pair_log_temperature_(ops_, 1) {
+    pair_log_temperature_.write(std::vector{static_cast<Real>(std::log(options.pair_temperature))});
+    for (const auto& set : data.sets()) {
+      losses_of_set_.push_back(
+          make_loss<T>(set->losses, options.loss_settings(start_.encoder), ops_, *backend_.score_ops));
+    }
+    interval_loss_of_set_.resize(data.sets().size());
     total_steps_ = options.steps > 0 ? options.steps : steps_in_epochs();
     fill_parameters(model, resumes);
     if (backend_.has_own_memory) reserve_memory();
@@ -115,7 +118,7 @@ class Trainer {
 
  private:
   std::int32_t longest_text() const {
-    return options_.max_length > 0 ? std::min(options_.max_length, store_.max_length) : store_.max_length;
+    return options_.max_length > 0 ? std::min(options_.max_length, data_.max_length()) : data_.max_length();
   }
   std::int64_t steps_in_epochs() const;
   std::int64_t warmup_steps() const;
@@ -135,7 +138,8 @@ class Trainer {
   struct PendingStep {
     std::int64_t step = 0;
     double learning_rate = 0;
-    std::vector<std::int64_t> losses;  ///< tickets, a batch each
+    std::vector<std::int64_t> losses;     ///< tickets, a batch each
+    std::vector<std::int64_t> data_sets;  ///< where the batches come from
     std::int64_t squared_norm = 0, log_temperature = 0;
     double tokens = 0;  ///< of all ranks
     bool stop = false;  ///< a rank was told to stop
@@ -144,6 +148,16 @@ class Trainer {
     double loss = 0, gradient_norm = 0, learning_rate = 0, temperature = 0;
     bool stop = false;
   };
+  TrainingTask<T> task(std::int64_t data_set) const {
+    const TrainingDataSet& set = data_.set(data_set);
+    return {set.store, *set.plan, *losses_of_set_[data_set]};
+  }
+  StepParameters<T> parameters_for(std::int64_t data_set) const {
+    if (data_.set(data_set).store.task == Task::kSimilarity) {
+      return {step_parameters(), pair_log_temperature_.data(), false};
+    }
+    return {step_parameters(), parameters_.data() + log_temperature_, options_.learn_temperature};
+  }
   PendingStep queue_step(std::int64_t step, const StopSignal& signal);
   void queue_update(PendingStep& pending);
   /// Waits for a step's results, checks them and adds them to the totals.
@@ -153,19 +167,21 @@ class Trainer {
 
   void write_checkpoint_file(RunFolder* folder, std::int64_t step);
   void evaluate(RunFolder* folder, Progress& progress, std::int64_t step);
+  /// Adds its metrics to `line` under names that begin with `what`; returns them for people.
+  std::string evaluate_split(Embedder& embedder, const TokenStore& store, const Split& split,
+                             const std::string& what, nlohmann::ordered_json& line);
   ProgressState progress_state(std::int64_t step, const StepOutcome& outcome, double mean_loss) const;
   void log_interval(RunFolder* folder, Progress& progress, std::int64_t step, const StepOutcome& outcome);
   void announce(Progress& progress) const;
 
   const TrainingOptions& options_;
-  const TokenStore& store_;
+  TrainingData& data_;
   Communicator& communicator_;
   Start start_;
   ParameterTable table_;
   Backend<T> backend_;
   Ops<T>& ops_;
-  std::unique_ptr<Loss<T>> loss_;
-  BatchPlan plan_;
+  std::vector<std::unique_ptr<Loss<T>>> losses_of_set_;
   TrainingStep<T> step_;
   GradientSums<T> sums_;
   AdamW<T> adamw_;
@@ -173,6 +189,7 @@ class Trainer {
   DeviceBuffer<T> copy_;         ///< of the parameters, where T is not Real
   DeviceBuffer<double> losses_;  ///< of a step's batches
   std::int64_t log_temperature_;
+  DeviceBuffer<Real> pair_log_temperature_;  ///< of the losses on scored pairs
   std::int64_t total_steps_ = 0;
   Schedule schedule_;
 
@@ -180,6 +197,11 @@ class Trainer {
   double tokens_ = 0;           ///< encoded since the start, all ranks
   double step_seconds_ = 0;     ///< time in steps: without checkpoints and evaluation
   double interval_loss_ = 0, interval_tokens_ = 0, interval_seconds_ = 0;
+  struct SumOfBatches {
+    double loss = 0;
+    std::int64_t batches = 0;
+  };
+  std::vector<SumOfBatches> interval_loss_of_set_;
   std::int64_t interval_steps_ = 0;
   double last_loss_ = 0;
   fs::path last_checkpoint_;
@@ -187,7 +209,7 @@ class Trainer {
 
 template <class T>
 std::int64_t Trainer<T>::steps_in_epochs() const {
-  const double batches = options_.epochs * static_cast<double>(plan_.steps_per_epoch());
+  const double batches = options_.epochs * static_cast<double>(data_.batches_per_epoch());
   return std::max<std::int64_t>(1,
                                 std::llround(std::ceil(batches / static_cast<double>(options_.accumulate))));
 }
@@ -201,23 +223,23 @@ std::int64_t Trainer<T>::warmup_steps() const {
 
 template <class T>
 double Trainer<T>::epoch_at(std::int64_t step) const {
-  return static_cast<double>(step * options_.accumulate) / static_cast<double>(plan_.steps_per_epoch());
+  return static_cast<double>(step * options_.accumulate) / static_cast<double>(data_.batches_per_epoch());
 }
 
 template <class T>
 void Trainer<T>::check_fits(const CheckpointReader& model) const {
-  check_same_tokenizer(model, store_);
+  check_same_tokenizer(model, data_.set(0).store);
   const std::int32_t most = model.meta().encoder.max_positions;
   if (most < longest_text()) {
-    fail("{}: the model takes texts of at most {} tokens, {} has longer ones; give --max-length {}",
-         model.path().string(), most, store_.path.string(), most);
+    fail("{}: the model takes texts of at most {} tokens, the data has longer ones; give --max-length {}",
+         model.path().string(), most, most);
   }
 }
 
 template <class T>
 Start Trainer<T>::find_start(const CheckpointReader* model, bool resumes) const {
   if (model == nullptr) {
-    return {.encoder = encoder_config_for(options_, store_.vocabulary_size, longest_text()),
+    return {.encoder = encoder_config_for(options_, data_.vocabulary_size(), longest_text()),
             .step = 0,
             .origin = {{"method", "train"}, {"preset", options_.preset}}};
   }
@@ -259,7 +281,8 @@ StepMemory Trainer<T>::memory_needed(std::int64_t micro_batch) {
   StepMemory most;
   const std::int64_t first = start_.step * options_.accumulate, last = total_steps_ * options_.accumulate;
   for (std::int64_t index = first; index < std::min(last, first + kPlannedBatches); ++index) {
-    most.cover(step_.memory_needed(plan_, plan_.batch(index), micro_batch));
+    const TrainingData::Batch drawn = data_.batch(index);
+    most.cover(step_.memory_needed(task(drawn.data_set), drawn.batch, micro_batch));
   }
   return most;
 }
@@ -314,17 +337,20 @@ std::vector<RealOf<T>> Trainer<T>::read(const DeviceBuffer<Real>& buffer) const 
 
 template <class T>
 typename Trainer<T>::PendingStep Trainer<T>::queue_step(std::int64_t step, const StopSignal& signal) {
-  PendingStep pending{.step = step, .learning_rate = schedule_.at(step)};
+  PendingStep pending;
+  pending.step = step;
+  pending.learning_rate = schedule_.at(step);
   std::array<double, 2> sums{};  // tokens, ranks that were told to stop
   ops_.zero(gradients_.data(), table_.size());
   for (std::int64_t a = 0; a < options_.accumulate; ++a) {
     const std::int64_t index = (step - 1) * options_.accumulate + a;
     double* loss = losses_.data() + a;
-    const StepWork work = step_.run(plan_, plan_.batch(index), index,
-                                    {step_parameters(), parameters_.data() + log_temperature_},
+    const TrainingData::Batch drawn = data_.batch(index);
+    const StepWork work = step_.run(task(drawn.data_set), drawn.batch, index, parameters_for(drawn.data_set),
                                     1.0 / static_cast<double>(options_.accumulate), {gradients_.data(), loss},
                                     a + 1 == options_.accumulate ? &sums_ : nullptr);
     pending.losses.push_back(ops_.start_read(loss, sizeof(double)));
+    pending.data_sets.push_back(drawn.data_set);
     sums[0] += static_cast<double>(work.tokens);
   }
   queue_update(pending);
@@ -350,9 +376,12 @@ template <class T>
 typename Trainer<T>::StepOutcome Trainer<T>::finish_step(const PendingStep& pending) {
   StepOutcome outcome{.learning_rate = pending.learning_rate, .stop = pending.stop};
   double loss = 0, squared_norm = 0;
-  for (const std::int64_t ticket : pending.losses) {
-    ops_.finish_read(ticket, &loss);
+  for (std::size_t a = 0; a < pending.losses.size(); ++a) {
+    ops_.finish_read(pending.losses[a], &loss);
     outcome.loss += loss / static_cast<double>(options_.accumulate);
+    SumOfBatches& sum = interval_loss_of_set_[pending.data_sets[a]];
+    sum.loss += loss;
+    ++sum.batches;
   }
   ops_.finish_read(pending.squared_norm, &squared_norm);
   Real log_temperature = 0;
@@ -397,15 +426,22 @@ void Trainer<T>::log_interval(RunFolder* folder, Progress& progress, std::int64_
   const double rate = interval_tokens_ / interval_seconds_;
   progress.interval(progress_state(step, outcome, last_loss_));
   if (folder != nullptr) {
-    folder->append_metrics({{"step", step},
-                            {"epoch", epoch_at(step)},
-                            {"loss", last_loss_},
-                            {"lr", outcome.learning_rate},
-                            {"gradient_norm", outcome.gradient_norm},
-                            {"temperature", outcome.temperature},
-                            {"tokens_per_second", rate},
-                            {"seconds", step_seconds_}});
+    nlohmann::ordered_json line{{"step", step},
+                                {"epoch", epoch_at(step)},
+                                {"loss", last_loss_},
+                                {"lr", outcome.learning_rate},
+                                {"gradient_norm", outcome.gradient_norm},
+                                {"temperature", outcome.temperature},
+                                {"tokens_per_second", rate},
+                                {"seconds", step_seconds_}};
+    for (std::size_t set = 0; data_.count() > 1 && set < interval_loss_of_set_.size(); ++set) {
+      const SumOfBatches& sum = interval_loss_of_set_[set];
+      if (sum.batches > 0)
+        line[data_.sets()[set]->name + "/loss"] = sum.loss / static_cast<double>(sum.batches);
+    }
+    folder->append_metrics(line);
   }
+  std::ranges::fill(interval_loss_of_set_, SumOfBatches{});
   interval_loss_ = interval_tokens_ = interval_seconds_ = 0;
   interval_steps_ = 0;
 }
@@ -418,11 +454,11 @@ void Trainer<T>::write_checkpoint_file(RunFolder* folder, std::int64_t step) {
                       .training = to_json(options_),
                       .state = {{"step", step},
                                 {"batches", step * options_.accumulate},
-                                {"steps_per_epoch", plan_.steps_per_epoch()},
+                                {"steps_per_epoch", data_.batches_per_epoch()},
                                 {"ranks", communicator_.size()}},
                       .origin = start_.origin,
                       .step = step,
-                      .tokenizer = store_.tokenizer};
+                      .tokenizer = data_.tokenizer()};
   const std::vector<Real> parameters = read(parameters_), m = read(adamw_.m()), v = read(adamw_.v());
   write_checkpoint<Real>(last_checkpoint_, meta, table_, parameters, m, v);
   publish_last(folder->path(), last_checkpoint_);
@@ -432,26 +468,43 @@ void Trainer<T>::write_checkpoint_file(RunFolder* folder, std::int64_t step) {
 template <class T>
 void Trainer<T>::evaluate(RunFolder* folder, Progress& progress, std::int64_t step) {
   Embedder embedder(start_.encoder, table_, ops_, step_parameters());
-  const Evaluation evaluation =
-      evaluate_model(embedder, store_, store_.split(options_.eval_split),
-                     {.auc = false, .most_queries = options_.eval_queries}, communicator_);
-  progress.say(fmt::format("step {}: {} nDCG@10 {:.4f}, MRR@10 {:.4f}, recall@100 {:.4f} ({} queries)", step,
-                           options_.eval_split, evaluation.metric("ndcg@10"), evaluation.metric("mrr@10"),
-                           evaluation.metric("recall@100"), evaluation.queries));
-  if (folder == nullptr) return;
   nlohmann::ordered_json line{{"step", step}};
-  for (const auto& [name, value] : evaluation.metrics) line[options_.eval_split + "/" + name] = value;
-  folder->append_metrics(line);
+  for (const auto& set : data_.sets()) {
+    const Split* split = set->forgets ? nullptr : set->find_split(options_.eval_split);
+    if (split == nullptr) continue;
+    const std::string what = (data_.count() > 1 ? set->name + "/" : "") + split->name;
+    progress.say(
+        fmt::format("step {}: {} {}", step, what, evaluate_split(embedder, set->store, *split, what, line)));
+  }
+  if (folder != nullptr) folder->append_metrics(line);
+}
+
+template <class T>
+std::string Trainer<T>::evaluate_split(Embedder& embedder, const TokenStore& store, const Split& split,
+                                       const std::string& what, nlohmann::ordered_json& line) {
+  if (store.task == Task::kSimilarity) {
+    const SimilarityEvaluation evaluation = evaluate_similarity(embedder, store, split, communicator_);
+    if (!evaluation.spearman) return "has no Spearman correlation: all cosines are alike";
+    line[what + "/spearman"] = *evaluation.spearman;
+    line[what + "/pearson"] = *evaluation.pearson;
+    return fmt::format("Spearman {:.4f}, Pearson {:.4f} ({} pairs)", *evaluation.spearman,
+                       *evaluation.pearson, evaluation.pairs);
+  }
+  const Evaluation evaluation = evaluate_model(
+      embedder, store, split, {.auc = false, .most_queries = options_.eval_queries}, communicator_);
+  for (const auto& [name, value] : evaluation.metrics) line[what + "/" + name] = value;
+  return fmt::format("nDCG@10 {:.4f}, MRR@10 {:.4f}, recall@100 {:.4f} ({} queries)",
+                     evaluation.metric("ndcg@10"), evaluation.metric("mrr@10"),
+                     evaluation.metric("recall@100"), evaluation.queries);
 }
 
 template <class T>
 void Trainer<T>::announce(Progress& progress) const {
   progress.say(
-      fmt::format("{} parameters ({} layers, hidden size {}, {} heads), {} queries, {} documents, global "
-                  "batch {} over {} rank{}, "
+      fmt::format("{} parameters ({} layers, hidden size {}, {} heads), {}, global batch {} over {} rank{}, "
                   "{} steps of {:.2f} epochs, on {}",
                   table_.size(), start_.encoder.layers, start_.encoder.hidden_size, start_.encoder.heads,
-                  plan_.queries(), store_.documents.rows(), options_.global_batch, communicator_.size(),
+                  data_.description(), options_.global_batch, communicator_.size(),
                   communicator_.size() == 1 ? "" : "s", total_steps_, epoch_at(total_steps_), backend_.name));
   if (start_.step > 0) progress.say(fmt::format("goes on after step {}", start_.step));
 }
@@ -511,19 +564,28 @@ void check_batch(const TrainingOptions& options, const Communicator& communicato
   }
 }
 
+/// At least one data set must have the split to evaluate on.
+void check_eval_split(const TrainingOptions& options, const TrainingData& data) {
+  const auto has_split = [&](const auto& set) {
+    return !set->forgets && set->find_split(options.eval_split) != nullptr;
+  };
+  if (options.eval_every == 0 || std::ranges::any_of(data.sets(), has_split)) return;
+  data.set(0).store.split(options.eval_split);  // fails with the names that there are
+}
+
 TrainingSummary run_training(const TrainingOptions& options, const CheckpointReader* resume,
                              GpuBackends& gpus, Communicator& communicator) {
   options.validate();
   check_batch(options, communicator);
   set_threads(options.threads);
-  const TokenStore store = read_token_store(options.data);
-  if (options.eval_every > 0) store.split(options.eval_split);
+  TrainingData data(options);
+  check_eval_split(options, data);
   std::optional<CheckpointReader> init;
   if (resume == nullptr && !options.init.empty()) init.emplace(resolve_checkpoint(options.init));
   const CheckpointReader* model = init ? &*init : resume;
   const DeviceChoice choice = choose_device(options.machine, gpus, communicator);
   return with_backend(choice, options.machine, gpus, communicator, [&]<class T>(Backend<T> backend) {
-    const auto trainer = std::make_unique<Trainer<T>>(options, store, model, resume != nullptr, communicator,
+    const auto trainer = std::make_unique<Trainer<T>>(options, data, model, resume != nullptr, communicator,
                                                       std::move(backend));
     const bool root = communicator.rank() == 0;
     std::optional<RunFolder> folder;

@@ -1,7 +1,11 @@
 #include "train/training_options.h"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <cmath>
+#include <sstream>
+#include <type_traits>
 
 #include "choice.h"
 #include "data/batch_plan.h"
@@ -17,6 +21,10 @@ void for_each_option(Options& options, Visit visit) {
   visit("data", options.data);
   visit("out", options.out);
   visit("split", options.split);
+  visit("data-weights", options.data_weights);
+  visit("data-alpha", options.data_alpha);
+  visit("forget", options.forget);
+  visit("forget-weight", options.forget_weight);
   visit("preset", options.preset);
   visit("init", options.init);
   visit("layers", options.layers);
@@ -36,12 +44,18 @@ void for_each_option(Options& options, Visit visit) {
   visit("loss", options.loss);
   visit("temperature", options.temperature);
   visit("learn-temperature", options.learn_temperature);
+  visit("pair-temperature", options.pair_temperature);
   visit("symmetric", options.symmetric);
   visit("mw-scope", options.mw_scope);
   visit("list-scale", options.list_scale);
   visit("margin", options.margin);
+  visit("teacher-temperature", options.teacher_temperature);
+  visit("negatives", options.negatives);
+  visit("hinge-negatives", options.hinge_negatives);
+  visit("hinge-weights", options.hinge_weights);
   visit("pg-samples", options.pg_samples);
   visit("pg-cutoff", options.pg_cutoff);
+  visit("matryoshka", options.matryoshka);
   visit("steps", options.steps);
   visit("epochs", options.epochs);
   visit("lr", options.lr);
@@ -79,6 +93,48 @@ void require_range(const char* flag, double value, double least, double most, bo
   fail_usage("--{} is {}, must be a number {} {} and at most {}", flag, value, low, least, most);
 }
 
+/// "a,b" → a, b; nothing where the text is empty.
+std::vector<std::string> split_list(const std::string& text) {
+  std::vector<std::string> parts;
+  if (text.empty()) return parts;
+  std::istringstream stream(text + ',');
+  for (std::string part; std::getline(stream, part, ',');) parts.push_back(part);
+  return parts;
+}
+
+/// The numbers of a list such as "2,1". `what` says what each must be, `example` how to write them.
+template <class Number>
+std::vector<Number> parse_list(const char* flag, const std::string& list, const char* what,
+                               const char* example) {
+  std::vector<Number> numbers;
+  for (const std::string& text : split_list(list)) {
+    Number number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error != std::errc() || end != text.data() + text.size()) {
+      fail_usage("--{} {}: '{}' is not {}; write them as {}", flag, list, text, what, example);
+    }
+    numbers.push_back(number);
+  }
+  return numbers;
+}
+
+/// "1,0.5": the weights of the two directions.
+std::pair<double, double> hinge_direction_weights(const std::string& text) {
+  const auto weights = parse_list<double>("hinge-weights", text, "a number", "1,0.5");
+  const auto is_weight = [](double weight) { return std::isfinite(weight) && weight >= 0; };
+  if (weights.size() != 2 || !std::ranges::all_of(weights, is_weight) || weights[0] + weights[1] == 0) {
+    fail_usage("--hinge-weights {}: give two numbers that are not negative nor both 0, as 1,0.5", text);
+  }
+  return {weights[0], weights[1]};
+}
+
+HingeNegatives hinge_negatives_from_name(const std::string& name) {
+  using enum HingeNegatives;
+  constexpr std::array<std::pair<HingeNegatives, const char*>, 3> kChoices = {
+      {{kAll, "all"}, {kHardest, "hardest"}, {kSemiHard, "semi-hard"}}};
+  return value_of_word("--hinge-negatives", name, kChoices);
+}
+
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 }  // namespace
@@ -100,6 +156,7 @@ void TrainingOptions::validate() const {
   require_range("adam-beta2", adam_beta2, 0, 0.9999999);
   require_range("adam-epsilon", adam_epsilon, 0, 1, true);
   require_range("temperature", temperature, 0.001, 100);
+  require_range("pair-temperature", pair_temperature, 0.001, 100);
   require_range("dropout", dropout, 0, 0.999);
   require_at_least<std::int64_t>("checkpoint-every", checkpoint_every, 0);
   require_at_least<std::int64_t>("keep", keep, 0);
@@ -117,9 +174,17 @@ void TrainingOptions::validate() const {
   require_choice("--mw-scope", mw_scope, {"batch", "query"});
   require_range("list-scale", list_scale, 0, kInfinity);
   require_range("margin", margin, 0, kInfinity);
+  require_range("teacher-temperature", teacher_temperature, 0, kInfinity, true);
+  require_range("data-alpha", data_alpha, 0, 10);
+  require_range("forget-weight", forget_weight, 0, kInfinity);
+  data_weight_list();
+  require_choice("--negatives", negatives, {"batch", "own"});
+  hinge_negatives_from_name(hinge_negatives);
+  hinge_direction_weights(hinge_weights);
   require_at_least("pg-samples", pg_samples, 2);
   require_at_least("pg-cutoff", pg_cutoff, 1);
   loss_terms();
+  matryoshka_dimensions();
   machine.validate();
   sampling_from_name(sampling);
   pooling_from_name(pooling);
@@ -133,17 +198,50 @@ std::vector<LossTerm> TrainingOptions::loss_terms() const {
   return terms;
 }
 
-LossSettings TrainingOptions::loss_settings() const {
-  LossSettings settings{.symmetric = symmetric};
+std::vector<double> TrainingOptions::data_weight_list() const {
+  return parse_list<double>("data-weights", data_weights, "a number", "2,1");
+}
+
+std::vector<std::int64_t> TrainingOptions::matryoshka_dimensions() const {
+  const auto dimensions =
+      parse_list<std::int64_t>("matryoshka", matryoshka, "a number of dimensions", "384,128,64");
+  for (std::size_t i = 0; i < dimensions.size(); ++i) {
+    if (dimensions[i] < 1)
+      fail_usage("--matryoshka {}: {} is not a number of dimensions", matryoshka, dimensions[i]);
+    if (i > 0 && dimensions[i] >= dimensions[i - 1]) {
+      fail_usage("--matryoshka {}: {} does not fall below {}; give the dimensions from large to small",
+                 matryoshka, dimensions[i], dimensions[i - 1]);
+    }
+  }
+  return dimensions;
+}
+
+LossSettings TrainingOptions::loss_settings(const EncoderConfig& encoder) const {
+  LossSettings settings;
+  settings.symmetric = symmetric;
   settings.mw.per_query = mw_scope == "query";
   // Scores of unit vectors at one temperature need a small grid; what is not known beforehand, a large one.
-  if (no_normalize) {
+  if (!encoder.normalize) {
     settings.mw.grid_points = kMwMostGridPoints / 16;
   } else if (!learn_temperature) {
     settings.mw.grid_points = mw_grid_points(temperature);
   }
-  settings.list = {
-      .scale = list_scale, .margin = margin, .samples = pg_samples, .cutoff = pg_cutoff, .seed = seed};
+  const HingeNegatives met = hinge_negatives_from_name(hinge_negatives);
+  settings.list = {.scale = list_scale,
+                   .margin = margin,
+                   .negatives = met,
+                   .teacher_temperature = teacher_temperature,
+                   .samples = pg_samples,
+                   .cutoff = pg_cutoff,
+                   .seed = seed};
+  settings.own_negatives = negatives == "own";
+  const auto [query_weight, document_weight] = hinge_direction_weights(hinge_weights);
+  settings.pair = {
+      .margin = margin, .negatives = met, .query_weight = query_weight, .document_weight = document_weight};
+  settings.matryoshka = {.dimensions = matryoshka_dimensions(), .normalize = encoder.normalize};
+  if (!matryoshka.empty() && settings.matryoshka.dimensions.front() > encoder.hidden_size) {
+    fail_usage("--matryoshka {}: the model's embeddings have {} dimensions", matryoshka, encoder.hidden_size);
+  }
   return settings;
 }
 
@@ -156,12 +254,13 @@ nlohmann::ordered_json to_json(const TrainingOptions& options) {
 TrainingOptions training_options_from_json(const nlohmann::json& json, const std::string& origin) {
   if (!json.is_object()) fail("{}: holds no training options: the run cannot be resumed", origin);
   TrainingOptions options;
+  if (!json.contains("negatives")) options.negatives = "own";  // older runs knew no other
   for_each_option(options, [&](const char* name, auto& value) {
     if (!json.contains(name)) return;
     try {
-      // Older runs hold the one loss that there was as a word.
+      // Older runs hold the one loss and the one data set that there were as words.
       const nlohmann::json& given = json.at(name);
-      if (std::string_view(name) == "loss" && given.is_string()) {
+      if (std::is_same_v<std::decay_t<decltype(value)>, std::vector<std::string>> && given.is_string()) {
         nlohmann::json(std::vector{given}).get_to(value);
       } else {
         given.get_to(value);

@@ -14,9 +14,13 @@
 namespace toller {
 
 struct TrainingOptions {
-  std::string data;  ///< token store
-  std::string out;   ///< run folder
+  std::vector<std::string> data;  ///< token stores
+  std::string out;                ///< run folder
   std::string split = "train";
+  std::string data_weights;  ///< "2,1": shares of the data sets in the batches; empty: by size
+  double data_alpha = 1;     ///< by size to that power
+  std::string forget;        ///< token store of what the model is to unlearn; empty: none
+  double forget_weight = 1;
 
   // Model. With `init` the encoder is that of the checkpoint, otherwise preset and sizes (0: the preset's).
   std::string preset = "tiny";
@@ -39,11 +43,17 @@ struct TrainingOptions {
   std::vector<std::string> loss{"infonce"};  ///< names, "name:weight" for a weighted sum
   double temperature = 0.05;
   bool learn_temperature = false;
+  double pair_temperature = 0.05;  ///< of the losses on scored pairs; never learned
   bool symmetric = false;
   std::string mw_scope = "batch";  ///< or "query"
   double list_scale = 0;           ///< c of the pairwise losses; 0: each its own
   double margin = 0.2;
+  double teacher_temperature = 1;       ///< kl
+  std::string negatives = "batch";      ///< of hinge, bpr and reverse-bpr; or "own"
+  std::string hinge_negatives = "all";  ///< or "hardest", "semi-hard"
+  std::string hinge_weights = "1,1";    ///< of the loss of the queries and of that of the documents
   std::int32_t pg_samples = 16, pg_cutoff = 10;
+  std::string matryoshka;  ///< "384,128,64": the loss of embeddings cut to each of these; empty: as they are
 
   // Optimiser.
   std::int64_t steps = 0;  ///< 0: `epochs` decides
@@ -70,7 +80,10 @@ struct TrainingOptions {
       0;  ///< a rank; 0: OMP_NUM_THREADS, or the processors shared out over the ranks of the machine
 
   std::vector<LossTerm> loss_terms() const;
-  LossSettings loss_settings() const;
+  std::vector<double> data_weight_list() const;
+  /// For that encoder; UsageError that names the flag where it does not have the dimensions that are wanted.
+  LossSettings loss_settings(const EncoderConfig& encoder) const;
+  std::vector<std::int64_t> matryoshka_dimensions() const;
 
   /// UsageError that names the flag for values out of range or that do not go together.
   void validate() const;

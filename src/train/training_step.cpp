@@ -15,15 +15,12 @@ void StepMemory::cover(const StepMemory& other) {
 
 template <class T>
 TrainingStep<T>::TrainingStep(const EncoderConfig& config, const ParameterTable& table, Ops<T>& ops,
-                              Loss<T>& loss, TensorCommunicator& communicator, const TokenStore& store,
-                              const TrainingStepOptions& options)
+                              TensorCommunicator& communicator, const TrainingStepOptions& options)
     : config_(config),
       encoder_(config, table, ops),
       log_temperature_(table.at("loss.log_temperature").offset),
       ops_(ops),
-      loss_(loss),
       communicator_(communicator),
-      store_(store),
       options_(options),
       embeddings_(ops),
       activations_(ops),
@@ -32,7 +29,8 @@ TrainingStep<T>::TrainingStep(const EncoderConfig& config, const ParameterTable&
 }
 
 template <class T>
-std::vector<PackedBatch> TrainingStep<T>::pack_share(const GlobalBatch& batch, const BatchShare& share,
+std::vector<PackedBatch> TrainingStep<T>::pack_share(const TokenStore& store, const GlobalBatch& batch,
+                                                     const BatchShare& share,
                                                      std::int64_t micro_batch) const {
   const std::int64_t queries = share.last - share.first;
   const std::int64_t texts =
@@ -54,11 +52,11 @@ std::vector<PackedBatch> TrainingStep<T>::pack_share(const GlobalBatch& batch, c
     global_row += std::min(static_cast<std::int32_t>(tokens.size()), options_.max_length);
   };
   for (std::int64_t i = 0; i < batch.size(); ++i) {
-    visit(store_.queries, batch.queries[i], i >= share.first && i < share.last);
+    visit(store.queries, batch.queries[i], i >= share.first && i < share.last);
   }
   const std::int64_t first = batch.document_offsets[share.first], last = batch.document_offsets[share.last];
   for (std::int64_t i = 0; i < batch.document_offsets.back(); ++i) {
-    visit(store_.documents, batch.documents[i], i >= first && i < last);
+    visit(store.documents, batch.documents[i], i >= first && i < last);
   }
   return chunks;
 }
@@ -75,12 +73,12 @@ std::vector<std::int64_t> TrainingStep<T>::gather_counts(const GlobalBatch& batc
 }
 
 template <class T>
-typename TrainingStep<T>::Share TrainingStep<T>::make_share(const GlobalBatch& batch,
+typename TrainingStep<T>::Share TrainingStep<T>::make_share(const TokenStore& store, const GlobalBatch& batch,
                                                             std::int64_t micro_batch) const {
   Share share;
   share.rows = batch_share(batch.size(), communicator_.rank(), communicator_.size());
   share.gather_counts = gather_counts(batch);
-  share.chunks = pack_share(batch, share.rows, micro_batch);
+  share.chunks = pack_share(store, batch, share.rows, micro_batch);
   share.recomputes = micro_batch > 0 && micro_batch < share.rows.last - share.rows.first;
   share.query_values = (share.rows.last - share.rows.first) * encoder_.dimension();
   share.document_values = share.gather_counts[static_cast<std::size_t>(communicator_.rank())];
@@ -140,40 +138,42 @@ std::vector<Activations<T>> TrainingStep<T>::encode(const Share& share, const Em
 }
 
 template <class T>
-void TrainingStep<T>::compute_loss(const Share& share, const Embeddings& embeddings, const BatchPlan& plan,
-                                   const GlobalBatch& batch, std::int64_t index, const Real* log_temperature,
-                                   double weight, const StepGradient<T>& gradient) {
+void TrainingStep<T>::compute_loss(const Share& share, const Embeddings& embeddings,
+                                   const TrainingTask<T>& task, const GlobalBatch& batch, std::int64_t index,
+                                   const StepParameters<T>& parameters, double weight,
+                                   const StepGradient<T>& gradient) {
   if constexpr (!std::is_same_v<T, Real>) {
     ops_.convert(share.local_values(), embeddings.embedding, embeddings.stored);
   }
   const std::span<const std::int64_t> counts = share.gather_counts;
   communicator_.all_gather(embeddings.stored + share.query_values, counts, embeddings.document);
-  relations_ = plan.relations(batch, share.rows);
-  loss_.compute({.queries = share.rows.last - share.rows.first,
-                 .global_queries = batch.size(),
-                 .candidates = batch.document_offsets.back(),
-                 .dimension = encoder_.dimension(),
-                 .query = embeddings.stored,
-                 .document = embeddings.document,
-                 .positive_offsets = relations_.positive_offsets,
-                 .positive = relations_.positive,
-                 .excluded_offsets = relations_.excluded_offsets,
-                 .excluded = relations_.excluded,
-                 .own_offsets = relations_.own_offsets,
-                 .own_grade = relations_.own_grade,
-                 .step = index,
-                 .first_query = share.rows.first},
-                log_temperature, communicator_,
-                {.query = embeddings.d_embedding,
-                 .document = embeddings.d_document,
-                 .log_temperature = embeddings.d_log_temperature,
-                 .value = gradient.loss});
+  relations_ = task.plan.relations(batch, share.rows);
+  task.loss.compute({.queries = share.rows.last - share.rows.first,
+                     .global_queries = batch.size(),
+                     .candidates = batch.document_offsets.back(),
+                     .dimension = encoder_.dimension(),
+                     .query = embeddings.stored,
+                     .document = embeddings.document,
+                     .positive_offsets = relations_.positive_offsets,
+                     .positive = relations_.positive,
+                     .excluded_offsets = relations_.excluded_offsets,
+                     .excluded = relations_.excluded,
+                     .own_offsets = relations_.own_offsets,
+                     .own_grade = relations_.own_grade,
+                     .own_teacher = relations_.own_score,
+                     .step = index,
+                     .first_query = share.rows.first},
+                    parameters.log_temperature, communicator_,
+                    {.query = embeddings.d_embedding,
+                     .document = embeddings.d_document,
+                     .log_temperature = embeddings.d_log_temperature,
+                     .value = gradient.loss});
   // The adjoint of the gather: a document's gradients, from the queries of all ranks, go to the rank that
   // encoded it.
   communicator_.reduce_scatter_sum(embeddings.d_document, counts,
                                    embeddings.d_embedding + share.query_values);
   if (weight != 1) ops_.scale(embeddings.d_embedding, share.local_values(), weight);
-  if (options_.learn_temperature) {
+  if (parameters.learns_temperature) {
     ops_.add_scalar(embeddings.d_log_temperature, weight, gradient.values + log_temperature_);
   }
 }
@@ -201,12 +201,12 @@ void TrainingStep<T>::backward(const Share& share, const Embeddings& embeddings,
 }
 
 template <class T>
-StepWork TrainingStep<T>::run(const BatchPlan& plan, const GlobalBatch& batch, std::int64_t index,
+StepWork TrainingStep<T>::run(const TrainingTask<T>& task, const GlobalBatch& batch, std::int64_t index,
                               const StepParameters<T>& parameters, double weight,
                               const StepGradient<T>& gradient, GradientSums<T>* sums) {
   const DropoutState dropout{true, options_.dropout_seed, static_cast<std::uint32_t>(index)};
   ops_.begin_step();
-  share_ = make_share(batch, options_.micro_batch);
+  share_ = make_share(task.store, batch, options_.micro_batch);
   for (const PackedBatch& chunk : share_.chunks) {
     share_.sequences.push_back(ops_.upload_sequences(chunk.sequences(config_.max_positions)));
   }
@@ -214,16 +214,16 @@ StepWork TrainingStep<T>::run(const BatchPlan& plan, const GlobalBatch& batch, s
   const Embeddings embeddings = take_embeddings(share_, embeddings_);
   if (sums != nullptr) sums->begin(gradient.values);
   std::vector<Activations<T>> kept = encode(share_, embeddings, parameters.values, dropout);
-  compute_loss(share_, embeddings, plan, batch, index, parameters.log_temperature, weight, gradient);
+  compute_loss(share_, embeddings, task, batch, index, parameters, weight, gradient);
   backward(share_, embeddings, parameters.values, dropout, kept, gradient.values, sums);
   if (sums != nullptr) sums->finish();
   return work(share_);
 }
 
 template <class T>
-StepMemory TrainingStep<T>::memory_needed(const BatchPlan& plan, const GlobalBatch& batch,
+StepMemory TrainingStep<T>::memory_needed(const TrainingTask<T>& task, const GlobalBatch& batch,
                                           std::int64_t micro_batch) const {
-  const Share share = make_share(batch, micro_batch);
+  const Share share = make_share(task.store, batch, micro_batch);
   Arena embeddings, activations, scratch, loss;
   take_embeddings(share, embeddings);
   for (const PackedBatch& chunk : share.chunks) {
@@ -233,14 +233,14 @@ StepMemory TrainingStep<T>::memory_needed(const BatchPlan& plan, const GlobalBat
     scratch.reset();
     encoder_.take_backward(sequences, scratch);
   }
-  const CandidateRelations relations = plan.relations(batch, share.rows);
-  loss_.take_memory({.queries = share.rows.last - share.rows.first,
-                     .candidates = batch.document_offsets.back(),
-                     .positives = static_cast<std::int64_t>(relations.positive.size()),
-                     .own = static_cast<std::int64_t>(relations.own_grade.size()),
-                     .dimension = encoder_.dimension(),
-                     .global_queries = batch.size()},
-                    loss);
+  const CandidateRelations relations = task.plan.relations(batch, share.rows);
+  task.loss.take_memory({.queries = share.rows.last - share.rows.first,
+                         .candidates = batch.document_offsets.back(),
+                         .positives = static_cast<std::int64_t>(relations.positive.size()),
+                         .own = static_cast<std::int64_t>(relations.own_grade.size()),
+                         .dimension = encoder_.dimension(),
+                         .global_queries = batch.size()},
+                        loss);
   const auto bytes = [](const Arena& arena) { return static_cast<std::int64_t>(arena.peak()); };
   return {bytes(embeddings), bytes(activations), bytes(scratch), bytes(loss)};
 }

@@ -22,7 +22,6 @@ struct TrainingStepOptions {
   /// Texts are encoded in chunks of about so many tokens; 0: what suits the device.
   std::int64_t chunk_tokens = 0;
   std::uint64_t dropout_seed = 1;
-  bool learn_temperature = false;  ///< its gradient is wanted too
 };
 
 /// What a step computed with; known before it has run.
@@ -44,6 +43,7 @@ template <class T>
 struct StepParameters {
   const T* values = nullptr;                   ///< flat
   const RealOf<T>* log_temperature = nullptr;  ///< [1]
+  bool learns_temperature = false;             ///< its gradient is wanted too, in the flat buffer
 };
 
 /// Where a step's results go; memory of the device.
@@ -53,13 +53,21 @@ struct StepGradient {
   double* loss = nullptr;       ///< [1] of the global batch; the same on every rank
 };
 
+/// What a batch trains: texts, their batches, and what is made of them.
+template <class T>
+struct TrainingTask {
+  const TokenStore& store;
+  const BatchPlan& plan;
+  Loss<T>& loss;
+};
+
 template <class T>
 class TrainingStep {
  public:
   using Real = RealOf<T>;
 
-  TrainingStep(const EncoderConfig& config, const ParameterTable& table, Ops<T>& ops, Loss<T>& loss,
-               TensorCommunicator& communicator, const TokenStore& store, const TrainingStepOptions& options);
+  TrainingStep(const EncoderConfig& config, const ParameterTable& table, Ops<T>& ops,
+               TensorCommunicator& communicator, const TrainingStepOptions& options);
 
   /// Queues the computation of this rank's share of the gradient of `weight` · loss. Summed over ranks it is
   /// the gradient of the global-batch loss. `index`: number of the batch, from 0; picks the dropout masks.
@@ -69,12 +77,13 @@ class TrainingStep {
   /// With micro-batches, the embeddings come from a pass that keeps nothing, and each chunk is encoded once
   /// more for its backward pass (gradient caching: Gao et al., RepL4NLP 2021). Masks are counter-based, so
   /// both passes agree.
-  StepWork run(const BatchPlan& plan, const GlobalBatch& batch, std::int64_t index,
+  StepWork run(const TrainingTask<T>& task, const GlobalBatch& batch, std::int64_t index,
                const StepParameters<T>& parameters, double weight, const StepGradient<T>& gradient,
                GradientSums<T>* sums);
 
   /// What run() would take for the batch with that micro-batch, without running it.
-  StepMemory memory_needed(const BatchPlan& plan, const GlobalBatch& batch, std::int64_t micro_batch) const;
+  StepMemory memory_needed(const TrainingTask<T>& task, const GlobalBatch& batch,
+                           std::int64_t micro_batch) const;
   /// Allocates that much at once.
   void reserve(const StepMemory& memory);
 
@@ -100,22 +109,22 @@ class TrainingStep {
     double* d_log_temperature;
   };
 
-  Share make_share(const GlobalBatch& batch, std::int64_t micro_batch) const;
+  Share make_share(const TokenStore& store, const GlobalBatch& batch, std::int64_t micro_batch) const;
   Embeddings take_embeddings(const Share& share, Arena& arena) const;
   /// Fills embeddings.embedding; returns what the backward pass needs, a chunk each, or nothing when it
   /// recomputes.
   std::vector<Activations<T>> encode(const Share& share, const Embeddings& embeddings, const T* parameters,
                                      const DropoutState& dropout);
   /// Gathers the documents, computes the loss and the gradient of the embeddings.
-  void compute_loss(const Share& share, const Embeddings& embeddings, const BatchPlan& plan,
-                    const GlobalBatch& batch, std::int64_t index, const Real* log_temperature, double weight,
-                    const StepGradient<T>& gradient);
+  void compute_loss(const Share& share, const Embeddings& embeddings, const TrainingTask<T>& task,
+                    const GlobalBatch& batch, std::int64_t index, const StepParameters<T>& parameters,
+                    double weight, const StepGradient<T>& gradient);
   void backward(const Share& share, const Embeddings& embeddings, const T* parameters,
                 const DropoutState& dropout, std::vector<Activations<T>>& kept, Real* gradients,
                 GradientSums<T>* sums);
   /// The texts that this rank encodes, cut into chunks.
-  std::vector<PackedBatch> pack_share(const GlobalBatch& batch, const BatchShare& share,
-                                      std::int64_t micro_batch) const;
+  std::vector<PackedBatch> pack_share(const TokenStore& store, const GlobalBatch& batch,
+                                      const BatchShare& share, std::int64_t micro_batch) const;
   /// Documents a rank brings, in elements of embeddings.
   std::vector<std::int64_t> gather_counts(const GlobalBatch& batch) const;
   StepWork work(const Share& share) const;
@@ -124,9 +133,7 @@ class TrainingStep {
   Encoder<T> encoder_;
   std::int64_t log_temperature_;  ///< its place in the flat buffer
   Ops<T>& ops_;
-  Loss<T>& loss_;
   TensorCommunicator& communicator_;
-  const TokenStore& store_;
   TrainingStepOptions options_;
   Arena embeddings_, activations_, scratch_;
   Share share_;                   ///< uploads read its memory until the next step

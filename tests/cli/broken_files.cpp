@@ -69,6 +69,11 @@ void make_collections(const ScratchFolder& folder) {
   fs::remove_all(folder.path() / "no-qrels/qrels");
 }
 
+void must_run(const std::string& command, const ScratchFolder& folder) {
+  const CommandResult result = run_command(command, folder.path(), std::chrono::seconds(60));
+  if (result.status != 0) fail("{}: status {}: {}", command, result.status, result.output);
+}
+
 void truncate_to(const fs::path& from, const fs::path& to, std::uintmax_t bytes) {
   fs::copy_file(from, to);
   fs::resize_file(to, bytes);
@@ -94,6 +99,17 @@ void make_stores(const fs::path& at) {
                           "/splits/test/grade"}});
 }
 
+void make_scored_pairs(const ScratchFolder& folder) {
+  std::string pairs = "score\tsentence1\tsentence2\n";
+  for (int i = 0; i < 12; ++i)
+    pairs += fmt::format("{}\tthe amber of pine {}\ta delta by the ocean\n", i % 5, i);
+  folder.write("pairs/pairs/train.tsv", pairs);
+  folder.write("pairs-score-word/pairs/train.tsv", pairs + "high\tone\ttwo\n");
+  folder.write("pairs-two-columns/pairs/train.tsv", pairs + "3\tone\n");
+  must_run("toller prepare --collection pairs --tokenizer good.model --out pairs.h5", folder);
+  must_run("toller prepare --collection good --train-tokenizer 41 --out other-tokenizer.h5", folder);
+}
+
 void make_checkpoints(const fs::path& at, const fs::path& good) {
   truncate_to(good, at / "truncated-model.h5", fs::file_size(good) * 2 / 3);
   fs::copy_file(good, at / "bit-flip-model.h5");
@@ -114,11 +130,6 @@ void make_checkpoints(const fs::path& at, const fs::path& good) {
             {.config = [](const std::string& text) { return text.substr(0, 30); }});
 }
 
-void must_run(const std::string& command, const ScratchFolder& folder) {
-  const CommandResult result = run_command(command, folder.path(), std::chrono::seconds(60));
-  if (result.status != 0) fail("{}: status {}: {}", command, result.status, result.output);
-}
-
 }  // namespace
 
 void make_broken_files(const ScratchFolder& folder) {
@@ -127,6 +138,7 @@ void make_broken_files(const ScratchFolder& folder) {
   must_run("toller prepare --collection good --train-tokenizer 40 --out good.h5", folder);
   must_run("toller train --data good.h5 --out run --preset tiny --steps 1 --global-batch 4", folder);
   make_stores(at);
+  make_scored_pairs(folder);
   make_checkpoints(at, fs::canonical(at / "run/last"));
   folder.write("text.h5", "not HDF5 at all\n");
   folder.write("empty.h5", "");

@@ -5,9 +5,9 @@
 #include <fstream>
 
 #include "cli/command.h"
-#include "device/no_gpus.h"
 #include "cli/suggest.h"
 #include "comm/communicator.h"
+#include "device/no_gpus.h"
 #include "error.h"
 
 namespace toller {

@@ -1,4 +1,4 @@
-// Deposits, convolutions, slopes and pairwise sums on the device against the CPU operations in double, on the
+// Deposits, convolutions and slopes on the device against the CPU operations in double, on the
 // numbers that the kernels read.
 #include "cuda/mann_whitney.cuh"
 
@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "cuda/device_array.h"
+#include "cuda/random_scores.h"
 #include "device/score_ops.h"
 
 namespace toller {
@@ -22,18 +23,6 @@ ScoreGrid cpu_grid(double largest, double temperature, std::int64_t capacity) {
   ScoreGrid grid{};
   make_cpu_score_ops<double>()->lay_grid(norms, &inverse, capacity, &grid);
   return grid;
-}
-
-/// Scores in [−1, 1] in float, most of them near 0, every eleventh −∞.
-std::vector<double> random_scores(std::int64_t n, unsigned seed) {
-  std::vector<double> scores = random_numbers<float>(n, seed);
-  for (std::int64_t i = 0; i < n; ++i) {
-    scores[i] = i % 5 == 0 ? std::tanh(3 * scores[i]) : std::clamp(scores[i] / 10, -1.0, 1.0);
-    if (i % 11 == 3) scores[i] = -kInfinity;
-  }
-  scores[0] = 1;
-  if (n > 1) scores[1] = -1;
-  return rounded<float>(scores);
 }
 
 std::vector<double> cpu_deposits(const ScoreGrid& grid, const std::vector<double>& scores) {
@@ -240,103 +229,6 @@ TYPED_TEST(MannWhitneyGradients, AreReadOffTheSlopes) {
     read_slopes<float>(n, device_scores.data(), device_grid.data(), device_slope.data(), device_scores.data(),
                        nullptr);
     expect_near<float>(device_scores.doubles(), expected, "gradient in place", 1);
-  }
-}
-
-/// Rows of a tile at (4, …) with one to three positives each.
-struct PairwiseCase {
-  static constexpr std::int64_t kRows = 9, kColumns = 333;
-  ScoreTile tile{4, kRows, 0, kColumns};
-  std::vector<double> scores = random_scores(kRows * kColumns, 7), positive, weight;
-  std::vector<ScorePair> pair;
-  std::vector<std::int64_t> begin{0};
-
-  PairwiseCase() {
-    for (std::int32_t i = 0; i < kRows; ++i) {
-      for (std::int32_t k = 0; k < i % 3 + 1; ++k) pair.push_back({i + 4, 0});
-      begin.push_back(static_cast<std::int64_t>(pair.size()));
-      weight.push_back(0.25 + i);
-    }
-    positive = random_numbers<float>(static_cast<std::int64_t>(pair.size()), 8);
-    for (double& score : positive) score = std::tanh(score);
-    positive = rounded<float>(positive);
-  }
-};
-
-/// z in float is wrong by some 2⁻²⁴ of its size.
-constexpr double kPairError = 3e-5;
-
-TYPED_TEST(MannWhitneyGradients, AreSumsOverPairs) {
-  using T = TypeParam;
-  const PairwiseCase given;
-  const auto cpu = make_cpu_score_ops<double>();
-  const auto positives = static_cast<std::int64_t>(given.pair.size());
-  for (const bool own : {false, true}) {
-    for (const double temperature : {0.01, 0.3}) {
-      const double inverse = 1 / temperature;
-      std::vector<double> expected(given.scores.size());
-      cpu->pairwise_gradient(PairwiseCase::kRows, PairwiseCase::kColumns, given.scores.data(), &inverse,
-                             positives, own ? given.begin.data() : nullptr, given.positive.data(),
-                             given.weight.data(), expected.data());
-      DeviceArray<std::int64_t> begin(given.begin);
-      DeviceArray<double> factor(std::vector<double>{inverse}), weight(given.weight);
-      auto positive = on_device<float>(given.positive);
-      auto scores = on_device<float>(given.scores);
-      DeviceArray<T> gradient(static_cast<std::int64_t>(expected.size()));
-      pairwise_gradient<T>(PairwiseCase::kRows, PairwiseCase::kColumns, scores.data(), factor.data(),
-                           positives, own ? begin.data() : nullptr, positive.data(), weight.data(),
-                           gradient.data(), nullptr);
-      const std::vector<double> result = gradient.doubles();
-      const double rounding = kPairError + (std::is_same_v<T, bfloat16> ? kBfloat16Error : 0);
-      for (std::size_t i = 0; i < expected.size(); ++i) {
-        ASSERT_NEAR(result[i], expected[i], rounding * expected[i] + 1e-30) << i;
-      }
-    }
-  }
-}
-
-TEST(MannWhitneyOnTheDevice, AddsUpPairsLikeTheCpu) {
-  const PairwiseCase given;
-  const auto cpu = make_cpu_score_ops<double>();
-  const auto n = static_cast<std::int64_t>(given.pair.size());
-  for (const bool own : {false, true}) {
-    for (const double temperature : {0.01, 0.3}) {
-      const double inverse = 1 / temperature;
-      std::vector<double> value(n, 0.5), slope(n, 0.25), moment(n, -0.75), gradient(n), weight(n, 0.125);
-      weight[2] = 3;
-      DeviceArray<double> device_value(value), device_slope(slope), device_moment(moment), terms(n),
-          totals(2);
-      DeviceArray<double> factor(std::vector<double>{inverse}), device_weight(weight);
-      DeviceArray<ScorePair> pair(given.pair);
-      auto positive = on_device<float>(given.positive);
-      auto scores = on_device<float>(given.scores);
-      const PositiveSums<double> sums{n,
-                                      own ? given.pair.data() : nullptr,
-                                      given.positive.data(),
-                                      value.data(),
-                                      slope.data(),
-                                      moment.data()};
-      const PositiveSums<float> device_sums{n,
-                                            own ? pair.data() : nullptr,
-                                            positive.data(),
-                                            device_value.data(),
-                                            device_slope.data(),
-                                            device_moment.data()};
-      cpu->add_positive_sums(given.tile, given.scores.data(), &inverse, sums);
-      add_positive_sums(given.tile, scores.data(), factor.data(), device_sums, nullptr);
-      double total = 0, log_temperature = 0;
-      cpu->pairwise_terms(n, weight.data(), sums, gradient.data(), &total, &log_temperature);
-      pairwise_terms(n, device_weight.data(), device_sums, terms.data(), totals.data(), totals.data() + 1,
-                     nullptr);
-      for (std::int64_t p = 0; p < n; ++p) {
-        EXPECT_NEAR(device_value.values()[p], value[p], 1e-5 * value[p]);
-        EXPECT_NEAR(device_slope.values()[p], slope[p], 1e-5 * slope[p]);
-        EXPECT_NEAR(device_moment.values()[p], moment[p], 1e-5 * value[p]);
-        EXPECT_NEAR(terms.values()[p], gradient[p], 1e-5 * std::abs(gradient[p]));
-      }
-      EXPECT_NEAR(totals.values()[0], total, 1e-5 * total);
-      EXPECT_NEAR(totals.values()[1], log_temperature, 1e-5 * total);
-    }
   }
 }
 

@@ -72,12 +72,9 @@ Outcome run_steps(const Setting& setting, const TokenStore& store, const Backend
   Ops<T>& ops = *backend.ops;
   const auto loss = make_loss<T>(setting, backend);
   BatchPlan plan(store, store.split("train"), setting.plan);
-  TrainingStep<T> step(setting.config, table, ops, *loss, *backend.communicator, store,
-                       {.max_length = 30,
-                        .micro_batch = setting.micro_batch,
-                        .chunk_tokens = 100,
-                        .dropout_seed = 3,
-                        .learn_temperature = setting.learn_temperature});
+  TrainingStep<T> step(
+      setting.config, table, ops, *backend.communicator,
+      {.max_length = 30, .micro_batch = setting.micro_batch, .chunk_tokens = 100, .dropout_seed = 3});
   GradientSums<T> sums(setting.config, table, *backend.communicator, 5000);
   AdamW<T> adamw(
       ops, {{0, table.size() / 3, true}, {table.size() / 3, table.size() - table.size() / 3, false}}, {});
@@ -95,10 +92,11 @@ Outcome run_steps(const Setting& setting, const TokenStore& store, const Backend
     double mean = 0;
     for (std::int64_t a = 0; a < setting.accumulate; ++a) {
       const std::int64_t index = s * setting.accumulate + a;
-      step.run(plan, plan.batch(index), index,
-               {values, parameters.data() + table.at("loss.log_temperature").offset},
-               1.0 / static_cast<double>(setting.accumulate), {gradients.data(), losses.data() + a},
-               a + 1 == setting.accumulate ? &sums : nullptr);
+      step.run(
+          {store, plan, *loss}, plan.batch(index), index,
+          {values, parameters.data() + table.at("loss.log_temperature").offset, setting.learn_temperature},
+          1.0 / static_cast<double>(setting.accumulate), {gradients.data(), losses.data() + a},
+          a + 1 == setting.accumulate ? &sums : nullptr);
       double value = 0;
       ops.finish_read(ops.start_read(losses.data() + a, sizeof(double)), &value);
       mean += value / static_cast<double>(setting.accumulate);
@@ -304,7 +302,7 @@ TEST(TrainingStepOnTheDevice, MemoryIsWhatWasPlanned) {
       const ParameterTable table(setting.config);
       const auto loss = make_infonce<BFloat16>(*backend.ops, *backend.score_ops, {});
       BatchPlan plan(store, store.split("train"), setting.plan);
-      TrainingStep<BFloat16> step(setting.config, table, *backend.ops, *loss, *backend.communicator, store,
+      TrainingStep<BFloat16> step(setting.config, table, *backend.ops, *backend.communicator,
                                   {.max_length = 30, .micro_batch = micro_batch, .chunk_tokens = 100});
       DeviceBuffer<float> parameters(*backend.ops, table.size()), gradients(*backend.ops, table.size());
       DeviceBuffer<BFloat16> copy(*backend.ops, table.size());
@@ -312,10 +310,10 @@ TEST(TrainingStepOnTheDevice, MemoryIsWhatWasPlanned) {
       parameters.write(start_parameters(setting));
       backend.ops->convert(table.size(), parameters.data(), copy.data());
       backend.ops->zero(gradients.data(), table.size());
-      const StepMemory planned = step.memory_needed(plan, plan.batch(0), micro_batch);
+      const StepMemory planned = step.memory_needed({store, plan, *loss}, plan.batch(0), micro_batch);
       step.reserve(planned);
       const std::size_t before = host_cuda::device_bytes();
-      step.run(plan, plan.batch(0), 0,
+      step.run({store, plan, *loss}, plan.batch(0), 0,
                {copy.data(), parameters.data() + table.at("loss.log_temperature").offset}, 1,
                {gradients.data(), value.data()}, nullptr);
       // What is not in the plan: inputs, and the workspaces of the kernels. The loss's arena begins with 1

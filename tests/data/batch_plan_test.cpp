@@ -195,6 +195,53 @@ TEST(BatchPlan, RelationsMatchTheJudgements) {
   EXPECT_GT(excluded_in_all, 0) << "a batch without collisions shows nothing";
 }
 
+TEST(BatchPlan, ScoresFollowTheirDocuments) {
+  TokenStore store = synthetic_store();
+  Split& split = store.splits.at("train");
+  for (std::size_t j = 0; j < split.document.size(); ++j) split.score.push_back(static_cast<float>(j));
+  BatchPlan plan(store, split, {.seed = 3, .global_batch = 20, .positives = 2, .hard_negatives = 2});
+  const GlobalBatch batch = plan.batch(1);
+  ASSERT_EQ(batch.scores.size(), batch.documents.size());
+  for (std::size_t j = 0; j < batch.documents.size(); ++j) {
+    EXPECT_EQ(batch.documents[j], split.document[static_cast<std::size_t>(batch.scores[j])]);
+  }
+  const CandidateRelations relations = plan.relations(batch, {5, 9});
+  ASSERT_EQ(relations.own_score.size(), relations.own_grade.size());
+  EXPECT_EQ(relations.own_score[0], batch.scores[batch.document_offsets[5]]);
+}
+
+/// Two texts are a pair twice, with different scores, and a first sentence has several seconds.
+TEST(BatchPlan, EveryScoredPairComesOnceAnEpoch) {
+  TokenStore store = synthetic_store();
+  store.task = Task::kSimilarity;
+  std::ranges::fill(store.same_document, -1);
+  Split& split = store.splits.at("train");
+  split.query = {3, 7, 8};
+  split.offsets = {0, 1, 4, 5};
+  split.document = {9, 4, 4, 2, 9};
+  split.grade = {0, 0, 0, 0, 0};
+  split.score = {0.5f, 1, 2, 3, 4};
+  BatchPlan plan(store, split, {.seed = 3, .global_batch = 2});
+  EXPECT_EQ(plan.queries(), 5);
+  ASSERT_EQ(plan.steps_per_epoch(), 3);
+  std::set<float> scores;
+  for (std::int64_t index = 0; index < 3; ++index) {
+    const GlobalBatch batch = plan.batch(index);
+    const CandidateRelations relations = plan.relations(batch, {0, batch.size()});
+    EXPECT_TRUE(relations.positive.empty());
+    EXPECT_TRUE(relations.excluded.empty());
+    EXPECT_EQ(relations.own_score, batch.scores);
+    for (std::int64_t i = 0; i < batch.size(); ++i) {
+      ASSERT_EQ(batch.document_offsets[i + 1] - batch.document_offsets[i], 1);
+      const auto place = std::ranges::find(split.score, batch.scores[i]) - split.score.begin();
+      EXPECT_EQ(batch.documents[i], split.document[place]);
+      EXPECT_EQ(batch.queries[i], place == 0 ? 3 : place == 4 ? 8 : 7);
+      scores.insert(batch.scores[i]);
+    }
+  }
+  EXPECT_EQ(scores.size(), 5u);
+}
+
 TEST(BatchPlan, SharesTileTheBatch) {
   for (std::int64_t size : {0, 1, 3, 16, 17}) {
     std::int64_t next = 0;

@@ -10,7 +10,7 @@ bool operator==(const TextRecord& a, const TextRecord& b) {
   return a.id == b.id && a.text == b.text;
 }
 bool operator==(const Judgement& a, const Judgement& b) {
-  return a.query == b.query && a.document == b.document && a.grade == b.grade;
+  return a.query == b.query && a.document == b.document && a.grade == b.grade && a.score == b.score;
 }
 
 namespace {
@@ -41,7 +41,7 @@ TEST(ReadBeir, ReadsTextsTitlesAndJudgements) {
   EXPECT_THAT(collection.queries, ElementsAre(TextRecord{"q1", "what"}, TextRecord{"q2", "why"}));
   ASSERT_EQ(collection.splits.size(), 1u);
   EXPECT_THAT(collection.splits.at("train"),
-              ElementsAre(Judgement{0, 1, -1}, Judgement{1, 0, 2}, Judgement{1, 2, 1}));
+              ElementsAre(Judgement{0, 1, -1, {}}, Judgement{1, 0, 2, {}}, Judgement{1, 2, 1, {}}));
 }
 
 TEST(ReadBeir, ToleratesWindowsFilesMissingHeaderNullTitleAndOtherFiles) {
@@ -54,7 +54,18 @@ TEST(ReadBeir, ToleratesWindowsFilesMissingHeaderNullTitleAndOtherFiles) {
   folder.write("qrels/README.md", "not judgements");
   const Collection collection = read_beir(folder.path());
   EXPECT_THAT(collection.documents, ElementsAre(TextRecord{"d1", "a"}, TextRecord{"d2", "only a title"}));
-  EXPECT_THAT(collection.splits.at("train"), ElementsAre(Judgement{0, 1, 1}));
+  EXPECT_THAT(collection.splits.at("train"), ElementsAre(Judgement{0, 1, 1, {}}));
+}
+
+TEST(ReadBeir, ReadsTheScoresOfATeacher) {
+  TemporaryFolder folder;
+  fill(folder).write("qrels/train.tsv",
+                     "query-id\tcorpus-id\tscore\tteacher\nq2\td3\t1\t-0.5\nq1\td2\t0\t3e1\n");
+  const Collection collection = read_beir(folder.path());
+  EXPECT_THAT(collection.splits.at("train"),
+              ElementsAre(Judgement{0, 1, 0, 30.0f}, Judgement{1, 2, 1, -0.5f}));
+  write_beir(collection, folder.path() / "copy");
+  EXPECT_EQ(read_beir(folder.path() / "copy").splits, collection.splits);
 }
 
 struct BadFile {
@@ -113,8 +124,12 @@ INSTANTIATE_TEST_SUITE_P(
         BadFile{"qrels/train.tsv", "q1\td1\t1\nq1\td2\t1.5\n", ":2: score \"1.5\" is not an integer"},
         BadFile{"qrels/train.tsv", "q1\td1\t1\nq1\td2\t\n", ":2: score \"\" is not an integer"},
         BadFile{"qrels/train.tsv", "q1\td1\t99999999999\n", ":1: score \"99999999999\""},
-        BadFile{"qrels/train.tsv", "q1 0 d1 1\n", ":1: expected 3 fields separated by tabs, found 1"},
-        BadFile{"qrels/train.tsv", "q1\t0\td1\t1\n", ":1: expected 3 fields separated by tabs, found 4"},
+        BadFile{"qrels/train.tsv", "q1 0 d1 1\n", "or 4 with a teacher's score, found 1"},
+        BadFile{"qrels/train.tsv", "q1\t0\td1\t1\n", ":1: document \"0\" is not in corpus"},
+        BadFile{"qrels/train.tsv", "q1\td1\t1\t1\t1\n", ":1: expected 3 fields separated by tabs, or 4"},
+        BadFile{"qrels/train.tsv", "q1\td1\t1\tinf\n", ":1: teacher's score \"inf\" is not a finite number"},
+        BadFile{"qrels/train.tsv", "q1\td1\t1\t0.5\nq1\td2\t1\n", ":2: lacks a teacher's score"},
+        BadFile{"qrels/train.tsv", "q1\td1\t1\nq1\td2\t1\t2\n", ":2: has a teacher's score"},
         BadFile{"qrels/train.tsv", "query\tdocument\tgrade\nq1\td1\t1\n",
                 ":1: query \"query\" is not in queries"},
         BadFile{"qrels/train.tsv", "q1\td1\t1\nq1\td2\t1\nq1\td1\t2\n",
@@ -136,8 +151,8 @@ Collection example() {
   Collection collection;
   collection.documents = {{"d/1", "quotes \" and \\ and\nnew lines"}, {"d 2", " été \u4E00 "}};
   collection.queries = {{"q1", "tab\tinside"}, {"q2", "two"}};
-  collection.splits["train"] = {{0, 0, 2}, {0, 1, 0}};
-  collection.splits["test"] = {{1, 1, -3}};
+  collection.splits["train"] = {{0, 0, 2, {}}, {0, 1, 0, {}}};
+  collection.splits["test"] = {{1, 1, -3, {}}};
   return collection;
 }
 

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <cmath>
 #include <functional>
 
 #include "io/hdf5_file.h"
@@ -26,8 +27,8 @@ Collection example() {
   }
   collection.queries = {
       {"q1", "q dog"}, {"violin-dog", "violin dog"}, {"q3", "a long query of many words by the sea"}};
-  collection.splits["test"] = {{1, 0, 2}, {1, 5, 1}};
-  collection.splits["train"] = {{0, 3, 1}, {2, 0, 0}, {2, 1, -1}, {2, 63, 3}};
+  collection.splits["test"] = {{1, 0, 2, {}}, {1, 5, 1, {}}};
+  collection.splits["train"] = {{0, 3, 1, {}}, {2, 0, 0, {}}, {2, 1, -1, {}}, {2, 63, 3, {}}};
   return collection;
 }
 
@@ -151,6 +152,8 @@ struct RawStore {
       {"/documents/text_offsets", {0, 1, 2}}, {"/queries/offsets", {0, 3}},
       {"/queries/id_offsets", {0, 2}},        {"/queries/text_offsets", {0, 1}},
       {"/splits/train/offsets", {0, 2}}};
+  std::string task;
+  std::vector<float> scores;
   std::map<std::string, std::string> bytes{{"/documents/ids", "d1d2"},
                                            {"/documents/text", "ab"},
                                            {"/queries/ids", "d2"},
@@ -168,6 +171,10 @@ struct RawStore {
     write_all(offsets);
     for (const auto& [name, value] : bytes) file.write_string(name, value);
     if (!kind.empty()) file.attribute_string("kind", kind);
+    if (!task.empty()) file.attribute_string("task", task);
+    if (!scores.empty()) {
+      file.write<float>("/splits/train/score", scores, {static_cast<std::int64_t>(scores.size())});
+    }
     file.attribute_int("format_version", version);
     file.attribute_int("max_length", max_length);
     file.attribute_int("vocabulary_size", vocabulary_size);
@@ -183,6 +190,19 @@ TEST(TokenStore, ReadsAStoreWrittenByHand) {
   EXPECT_THAT(store.documents.ids, ElementsAre("d1", "d2"));
   EXPECT_THAT(store.same_document, ElementsAre(1));
   EXPECT_THAT(read_store_texts(store.path).documents, ElementsAre("a", "b"));
+}
+
+TEST(TokenStore, ScoredPairsKeepTaskAndScores) {
+  const TemporaryFolder folder;
+  Collection collection = example();
+  collection.task = Task::kSimilarity;
+  collection.splits = {{"dev", {{0, 1, 0, 2.5f}, {0, 1, 0, -1.0f}, {2, 0, 0, 0.0f}}}};
+  write_token_store(collection, tokenizer(), 16, 1, folder.path() / "store.h5");
+  const TokenStore store = read_token_store(folder.path() / "store.h5");
+  EXPECT_EQ(store.task, Task::kSimilarity);
+  EXPECT_THAT(store.split("dev").query, ElementsAre(0, 2));
+  EXPECT_THAT(store.split("dev").document, ElementsAre(1, 1, 0));
+  EXPECT_THAT(store.split("dev").score, ElementsAre(2.5f, -1.0f, 0.0f));
 }
 
 struct Fault {
@@ -210,6 +230,9 @@ INSTANTIATE_TEST_SUITE_P(
               "not a token store (attribute kind is \"checkpoint\")"},
         Fault{"NoKind", [](RawStore& s) { s.kind = ""; }, "not a token store"},
         Fault{"Version", [](RawStore& s) { s.version = 2; }, "format_version is 2, this program reads 1"},
+        Fault{"Task", [](RawStore& s) { s.task = "dance"; }, "attribute task is \"dance\""},
+        Fault{"SimilarityWithoutScores", [](RawStore& s) { s.task = "similarity"; },
+              "/splits/train: has no scores"},
         Fault{"LongestRow", [](RawStore& s) { s.max_length = 5; },
               "max_length is 5, but the longest row has 4"},
         Fault{"LengthNegative", [](RawStore& s) { s.max_length = -1; }, "attribute max_length is -1"},
@@ -279,6 +302,12 @@ INSTANTIATE_TEST_SUITE_P(
                             "/splits/train/document: row 0: document row 2 lies outside [0, 2)"},
                       Fault{"Grades", [](RawStore& s) { s.numbers["/splits/train/grade"] = {1}; },
                             "/splits/train/grade"},
+                      Fault{"Scores", [](RawStore& s) { s.scores = {1}; }, "/splits/train/score"},
+                      Fault{"ScoreNaN",
+                            [](RawStore& s) {
+                              s.scores = {1, NAN};
+                            },
+                            "/splits/train/score: element 1 is nan"},
                       Fault{"Offsets",
                             [](RawStore& s) {
                               s.offsets["/splits/train/offsets"] = {0, 1, 2};

@@ -132,14 +132,15 @@ TYPED_TEST(MwEdge, ARankWithoutQueriesHasNoGradient) {
   }
 }
 
-/// Calls one loss on several problems in turn.
+/// Calls one loss on several problems in turn, a step each.
 template <class T>
 class Caller {
  public:
   explicit Caller(const MwOptions& options)
       : loss_(make_mw<T>(*backend_.ops, *backend_.score_ops, options)) {}
 
-  double value(const LossProblem& problem) {
+  double value(LossProblem problem) {
+    problem.step = step_++;
     const LossResult result = compute_loss<T>(*loss_, problem, 0, problem.queries, backend_);
     if (std::isnan(result.value)) {
       for (const double x : result.query) EXPECT_TRUE(std::isnan(x));
@@ -152,6 +153,7 @@ class Caller {
   SelfCommunicator communicator_;
   Backend<T> backend_ = make_cpu_backend<T>(communicator_);
   std::unique_ptr<Loss<T>> loss_;
+  std::int64_t step_ = 0;
 };
 
 TYPED_TEST(MwEdge, SaysWhenTheGridIsTooSmall) {

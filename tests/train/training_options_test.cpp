@@ -50,8 +50,26 @@ TEST(TrainingOptions, RefusalsNameTheFlag) {
        }},
       {"--loss", [](auto& o) { o.loss = {"ranknet:"}; }},
       {"--margin", [](auto& o) { o.margin = -1; }},
+      {"--data-weights", [](auto& o) { o.data_weights = "1,,2"; }},
+      {"--data-weights", [](auto& o) { o.data_weights = "one"; }},
+      {"--data-alpha", [](auto& o) { o.data_alpha = -1; }},
+      {"--forget-weight", [](auto& o) { o.forget_weight = -1; }},
+      {"--teacher-temperature", [](auto& o) { o.teacher_temperature = 0; }},
       {"--list-scale", [](auto& o) { o.list_scale = std::nan(""); }},
+      {"--negatives", [](auto& o) { o.negatives = "some"; }},
+      {"--hinge-negatives", [](auto& o) { o.hinge_negatives = "easy"; }},
+      {"--hinge-weights", [](auto& o) { o.hinge_weights = "1"; }},
+      {"--hinge-weights", [](auto& o) { o.hinge_weights = "1,-1"; }},
+      {"--hinge-weights", [](auto& o) { o.hinge_weights = "0,0"; }},
+      {"--hinge-weights", [](auto& o) { o.hinge_weights = "1,x"; }},
+      {"--hinge-weights", [](auto& o) { o.hinge_weights = "1,nan"; }},
+      {"--hinge-weights", [](auto& o) { o.hinge_weights = "1,1,1"; }},
       {"--pg-samples", [](auto& o) { o.pg_samples = 1; }},
+      {"--matryoshka", [](auto& o) { o.matryoshka = "64,128"; }},
+      {"--matryoshka", [](auto& o) { o.matryoshka = "64,64"; }},
+      {"--matryoshka", [](auto& o) { o.matryoshka = "64,,32"; }},
+      {"--matryoshka", [](auto& o) { o.matryoshka = "64,32d"; }},
+      {"--matryoshka", [](auto& o) { o.matryoshka = "64,0"; }},
       {"--device", [](auto& o) { o.machine.device = "tpu"; }},
       {"--precision", [](auto& o) { o.machine.precision = "half"; }},
       {"pooling", [](auto& o) { o.pooling = "max"; }},
@@ -62,15 +80,54 @@ TEST(TrainingOptions, RefusalsNameTheFlag) {
   }
 }
 
+TEST(TrainingOptions, MatryoshkaDimensionsAreThoseOfTheModel) {
+  TrainingOptions options;
+  options.matryoshka = "128,64,16";
+  EncoderConfig encoder = encoder_config_for(options, 1000, 64);
+  const MatryoshkaOptions matryoshka = options.loss_settings(encoder).matryoshka;
+  EXPECT_EQ(matryoshka.dimensions, (std::vector<std::int64_t>{128, 64, 16}));
+  EXPECT_TRUE(matryoshka.normalize);
+  encoder.normalize = false;
+  EXPECT_FALSE(options.loss_settings(encoder).matryoshka.normalize) << "the model decides, not the flag";
+  encoder.hidden_size = 64;
+  try {
+    options.loss_settings(encoder);
+    FAIL() << "128 numbers of 64";
+  } catch (const UsageError& error) {
+    EXPECT_NE(std::string(error.what()).find("--matryoshka"), std::string::npos) << error.what();
+  }
+  EXPECT_TRUE(TrainingOptions().loss_settings(encoder).matryoshka.dimensions.empty());
+}
+
+TEST(TrainingOptions, PairLossesTakeTheirs) {
+  TrainingOptions options;
+  options.hinge_negatives = "semi-hard";
+  options.hinge_weights = "0.5,2";
+  options.margin = 0.3;
+  const EncoderConfig encoder = encoder_config_for(options, 1000, 64);
+  const LossSettings settings = options.loss_settings(encoder);
+  EXPECT_FALSE(settings.own_negatives);
+  EXPECT_EQ(settings.pair.negatives, HingeNegatives::kSemiHard);
+  EXPECT_EQ(settings.pair.query_weight, 0.5);
+  EXPECT_EQ(settings.pair.document_weight, 2);
+  EXPECT_EQ(settings.pair.margin, 0.3);
+  options.negatives = "own";
+  EXPECT_TRUE(options.loss_settings(encoder).own_negatives);
+  EXPECT_EQ(training_options_from_json({{"margin", 0.3}}, "an older run").negatives, "own");
+}
+
 TEST(TrainingOptions, GoThroughJson) {
   TrainingOptions options;
-  options.data = "store.h5";
+  options.data = {"store.h5", "more.h5"};
   options.lr = 0.1 + 0.2;  // not a short decimal
   options.seed = 0xFFFFFFFFFFFFFFFFull;
   options.symmetric = true;
   options.heads = 8;
+  options.matryoshka = "64,32";
   const auto json = nlohmann::json::parse(to_json(options).dump());
   EXPECT_EQ(to_json(training_options_from_json(json, "here")), to_json(options));
+  EXPECT_EQ(training_options_from_json({{"data", "old.h5"}, {"loss", "mw"}}, "here").data,
+            std::vector<std::string>{"old.h5"});
   EXPECT_THROW(training_options_from_json({{"lr", "fast"}}, "here"), Error);
   EXPECT_THROW(training_options_from_json(nullptr, "here"), Error);
 }

@@ -42,16 +42,14 @@ Outcome<T> run_rank(const Setting& setting, const TokenStore& store, const std::
       make_infonce<T>(*backend.ops, *backend.score_ops, {.symmetric = setting.symmetric, .tile_columns = 8});
   const ParameterTable table(setting.config);
   BatchPlan plan(store, store.split("train"), setting.plan);
-  TrainingStep<T> step(setting.config, table, *backend.ops, *loss, *backend.communicator, store,
-                       {.max_length = setting.max_length,
-                        .micro_batch = setting.micro_batch,
-                        .dropout_seed = 3,
-                        .learn_temperature = true});
+  TrainingStep<T> step(
+      setting.config, table, *backend.ops, *backend.communicator,
+      {.max_length = setting.max_length, .micro_batch = setting.micro_batch, .dropout_seed = 3});
   GradientSums<T> sums(setting.config, table, *backend.communicator, 100);
   Outcome<T> outcome;
   outcome.gradient.resize(parameters.size());
   const T log_temperature = static_cast<T>(std::log(0.3));
-  step.run(plan, plan.batch(index), index, {parameters.data(), &log_temperature}, 1.0,
+  step.run({store, plan, *loss}, plan.batch(index), index, {parameters.data(), &log_temperature, true}, 1.0,
            {outcome.gradient.data(), &outcome.loss}, &sums);
   outcome.log_temperature_gradient = outcome.gradient[table.at("loss.log_temperature").offset];
   return outcome;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "device/cpu/cpu_team.h"
 #include "device/lists/list_value.h"
 
 namespace toller {
@@ -11,15 +12,6 @@ namespace {
 /// Pairs of documents, or elements of embeddings, from which on it is worth waking the other threads.
 constexpr std::int64_t kParallelPairs = 1 << 11;
 constexpr std::int64_t kParallelElements = 1 << 15;
-
-/// A team of one.
-struct CpuTeam {
-  static std::int64_t thread() { return 0; }
-  static std::int64_t threads() { return 1; }
-  static void sync() {}
-  static double sum(double x) { return x; }
-  static double max(double x) { return x; }
-};
 
 /// The list's value; *slope: its derivative by log τ.
 template <ListLossKind Kind>

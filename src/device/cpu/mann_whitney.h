@@ -21,17 +21,4 @@ void pair_on_grid(const GridPairs<T>& pairs, const ScoreGrid& grid);
 template <class T, class Result>
 void read_slopes(std::int64_t n, const T* scores, const ScoreGrid& grid, const T* slope, Result* result);
 
-template <class T>
-void add_positive_sums(const ScoreTile& tile, const T* scores, double inverse_temperature,
-                       const PositiveSums<T>& sums);
-
-template <class T>
-void pairwise_gradient(std::int64_t rows, std::int64_t columns, const T* scores, double inverse_temperature,
-                       std::int64_t positives, const std::int64_t* begin, const T* positive_score,
-                       const double* weight, T* gradient);
-
-template <class T>
-void pairwise_terms(std::int64_t n, const double* weight, const PositiveSums<T>& sums, double* gradient,
-                    double* value, double* log_temperature);
-
 }  // namespace toller

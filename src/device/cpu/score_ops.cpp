@@ -7,9 +7,12 @@
 #include <limits>
 
 #include "device/cpu/cpu_ops.h"
+#include "device/cpu/cut_rows.h"
 #include "device/cpu/list_ops.h"
 #include "device/cpu/mann_whitney.h"
+#include "device/cpu/pairwise.h"
 #include "device/cpu/probabilities.h"
+#include "device/cpu/similarity.h"
 #include "device/cpu/vector_math.h"
 
 namespace toller {
@@ -200,14 +203,13 @@ class CpuScoreOps final : public ScoreOps<T> {
     toller::read_slopes(n, scores, *grid, slope, gradient);
   }
   void add_positive_sums(const ScoreTile& tile, const T* scores, const double* inverse_temperature,
-                         const PositiveSums<T>& sums) override {
-    toller::add_positive_sums(tile, scores, *inverse_temperature, sums);
+                         const PairCost& cost, const PositiveSums<T>& sums) override {
+    toller::add_positive_sums(tile, scores, *inverse_temperature, cost, sums);
   }
-  void pairwise_gradient(std::int64_t rows, std::int64_t columns, const T* scores,
-                         const double* inverse_temperature, std::int64_t positives, const std::int64_t* begin,
-                         const T* positive_score, const double* weight, T* gradient) override {
-    toller::pairwise_gradient(rows, columns, scores, *inverse_temperature, positives, begin, positive_score,
-                              weight, gradient);
+  void pairwise_gradient(const ScoreTile& tile, const T* scores, const double* inverse_temperature,
+                         const PairCost& cost, const RowPositives<T>& rows, const ColumnPositives<T>& columns,
+                         T* gradient) override {
+    toller::pairwise_gradient(tile, scores, *inverse_temperature, cost, rows, columns, gradient);
   }
   void pairwise_terms(std::int64_t n, const double* weight, const PositiveSums<T>& sums, double* gradient,
                       double* value, double* log_temperature) override {
@@ -260,6 +262,72 @@ class CpuScoreOps final : public ScoreOps<T> {
   }
   void inner_product(std::int64_t n, const double* a, const double* b, double* result) override {
     *result = cpu_inner_product(n, a, b);
+  }
+
+  void cut_rows(std::int64_t rows, std::int64_t dimension, std::int64_t kept, const T* x, T* norm,
+                T* cut) override {
+    cpu_cut_rows(rows, dimension, kept, x, norm, cut);
+  }
+  void add_cut_gradient(std::int64_t rows, std::int64_t dimension, std::int64_t kept, const T* x,
+                        const T* norm, const T* d_cut, T* dx) override {
+    cpu_add_cut_gradient(rows, dimension, kept, x, norm, d_cut, dx);
+  }
+
+  void similarity_rows(const SimilarityOptions& options, const ScoredPairs& pairs,
+                       const double* inverse_temperature, double* row) override {
+    cpu_similarity_rows(options, pairs, *inverse_temperature, row);
+  }
+  void similarity_totals(const SimilarityOptions& options, const ScoredPairs& pairs,
+                         const double* inverse_temperature, SimilarityTotals* totals,
+                         double* value) override {
+    cpu_similarity_totals(options, pairs, *inverse_temperature, *totals, *value);
+  }
+  void similarity_gradients(const SimilarityOptions& options, const ScoredPairs& pairs,
+                            const SimilarityTotals* totals, const double* inverse_temperature,
+                            double* gradient, double* temperature_part) override {
+    cpu_similarity_gradients(options, pairs, *totals, *inverse_temperature, gradient, temperature_part);
+  }
+
+  void spread_pairs(std::int64_t pairs, const ScorePair* pair, const T* score, const double* weight,
+                    T* column_score, double* column_weight, double* count) override {
+    for (std::int64_t p = 0; p < pairs; ++p) {
+      column_score[pair[p].column] = score[p];
+      column_weight[pair[p].column] = weight[p];
+      count[pair[p].column] = 1;
+    }
+  }
+  void add_column_sums(const ScoreTile& tile, const T* scores, const double* inverse_temperature,
+                       const PairCost& cost, const ColumnPositives<T>& positives, double* value,
+                       double* slope) override {
+    toller::add_column_sums(tile, scores, *inverse_temperature, cost, positives, value, slope);
+  }
+  void offer_rows(const ScoreTile& tile, const T* scores, std::int64_t first, std::int64_t positives,
+                  const ScorePair* pair, const T* score, const NegativeChoices<T>& choices) override {
+    toller::offer_rows(tile, scores, first, positives, pair, score, choices);
+  }
+  void offer_columns(const ScoreTile& tile, const T* scores, const ColumnPositives<T>& positives,
+                     const NegativeChoices<T>& choices) override {
+    toller::offer_columns(tile, scores, positives, choices);
+  }
+  void propose_choices(const NegativeChoices<T>& choices, const T* best, double* opposite) override {
+    toller::propose_choices(choices, best, opposite);
+  }
+  void chosen_terms(std::int64_t lines, bool semi_hard, const T* best, const T* score,
+                    const double* inverse_temperature, const PairCost& cost, double* chosen, double* value,
+                    double* slope) override {
+    toller::chosen_terms(lines, semi_hard, best, score, *inverse_temperature, cost, chosen, value, slope);
+  }
+  void column_terms(std::int64_t pairs, const ScorePair* pair, const double* weight, const double* count,
+                    const double* column_value, const double* column_slope, double* gradient,
+                    double* value) override {
+    double total = 0;
+    for (std::int64_t p = 0; p < pairs; ++p) {
+      const std::int64_t column = pair[p].column;
+      const double share = count[column] == 1 ? weight[p] : std::numeric_limits<double>::quiet_NaN();
+      gradient[p] -= share * column_slope[column];
+      total += share * column_value[column];
+    }
+    *value += total;
   }
 };
 
