@@ -150,10 +150,14 @@ TrainingOptions resumed_options(const CheckpointMeta& meta, const std::string& o
     }
   }
   TrainingOptions options = training_options_from_json(merged, origin);
-  const std::size_t data_sets = training_options_from_json(meta.training, origin).data.size();
-  if (options.data.size() != data_sets) {
-    fail_usage("--data does not go with --resume: the run has {} data sets, not {}", data_sets,
+  const TrainingOptions before = training_options_from_json(meta.training, origin);
+  if (options.data.size() != before.data.size()) {
+    fail_usage("--data does not go with --resume: the run has {} data sets, not {}", before.data.size(),
                options.data.size());
+  }
+  if (options.forget.empty() != before.forget.empty()) {
+    fail_usage("--forget does not go with --resume: the run {} to forget",
+               before.forget.empty() ? "has nothing" : "has something");
   }
   options.out = run;
   return options;

@@ -269,7 +269,7 @@ INSTANTIATE_TEST_SUITE_P(
          kFailure,
          {"good.h5", "train", "teacher", "--loss kl"}},
         {"OtherTokenizer",
-         "mpirun -np 2 toller train --data good.h5 --data other-tokenizer.h5 --out new-run",
+         "mpirun -q -np 2 toller train --data good.h5 --data other-tokenizer.h5 --out new-run",
          kFailure,
          {"other-tokenizer.h5", "good.h5", "tokenizer"}},
         {"Weights",
@@ -288,6 +288,10 @@ INSTANTIATE_TEST_SUITE_P(
          "toller train --resume run --data good.h5 --data good.h5",
          kUsage,
          {"--data", "--resume"}},
+        {"ResumeWithSomethingToForget",
+         "toller train --resume run --forget good.h5",
+         kUsage,
+         {"--forget", "--resume"}},
     }),
     case_name);
 
