@@ -1,6 +1,7 @@
 // Losses over a global batch alone, on the CPU in float: B queries, one document each, random unit vectors of
 // 256 numbers. `mw` by way of its grid, pair by pair (`exact`, written out: time in B³), per query, and
-// `infonce` beside them; the similarity losses of the B pairs. scores_per_second counts B² scores.
+// `infonce` beside them; `wasserstein` (time in B³); the similarity losses of the B pairs. scores_per_second
+// counts B² scores.
 //
 // What a loss costs beside its matrix products is what is left of it at few dimensions: LOSS_DIMENSION=8.
 // Before the grid form is timed, it is compared with the exact form on a smaller batch.
@@ -56,6 +57,7 @@ class Batch {
         offsets_(static_cast<std::size_t>(queries + 1)),
         none_(offsets_.size(), 0),
         positive_(static_cast<std::size_t>(queries)),
+        grade_(static_cast<std::size_t>(queries), 1),
         gold_(static_cast<std::size_t>(queries)),
         dquery_(query_.size()),
         ddocument_(document_.size()) {
@@ -77,7 +79,7 @@ class Batch {
                   none_,
                   {},
                   offsets_,
-                  {},
+                  grade_,
                   gold_},
                  &log_temperature_, tensors_, {dquery_.data(), ddocument_.data(), &slope_, &value_});
     return value_;
@@ -89,6 +91,7 @@ class Batch {
   std::vector<float> query_, document_;
   std::vector<std::int64_t> offsets_, none_;
   std::vector<std::int32_t> positive_;
+  std::vector<std::int32_t> grade_;
   std::vector<float> gold_;  ///< 0 to 5 in steps of a fifth
   std::vector<float> dquery_, ddocument_;
   SelfCommunicator communicator_;
@@ -160,11 +163,17 @@ void infonce(benchmark::State& state) {
   measure(state, *make_infonce<float>(*device.ops, *device.score_ops, {}));
 }
 
+void wasserstein(benchmark::State& state) {
+  Device device;
+  measure(state, *make_wasserstein<float>(*device.ops, *device.score_ops, {}));
+}
+
 void similarity(benchmark::State& state, SimilarityKind kind) {
   Device device;
   measure(state, *make_similarity_loss<float>(*device.ops, *device.score_ops, {.kind = kind}));
 }
 
+BENCHMARK(wasserstein)->Arg(256)->Arg(1024)->Arg(2048)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(infonce)->Arg(1024)->Arg(4096)->Arg(32768)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(mw, grid, MwOptions{})
     ->Arg(1024)
