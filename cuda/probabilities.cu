@@ -19,6 +19,7 @@
 #include "cuda/bfloat16.cuh"
 #include "cuda/launch.cuh"
 #include "cuda/reduce.cuh"
+#include "device/gaussian_distance.h"
 
 namespace toller {
 namespace {
@@ -193,26 +194,13 @@ __global__ void __launch_bounds__(kThreads)
 /// One block has all columns.
 __global__ void __launch_bounds__(kThreads)
     gaussian_distance_kernel(GaussianMoments moments, double* slope, double* value) {
-  const auto samples = static_cast<double>(moments.samples);
-  const double center = 1 / static_cast<double>(moments.columns), share = 1 / samples;
-  const double spread = moments.samples > 1 ? 1 / (samples - 1) : 0;
-  const double label_base = moments.label_totals[0] * share - center;
-  double between = 0, of_mean = 0, of_label_mean = 0;
+  GaussianDistance distance(moments);
 #pragma unroll 4
-  for (std::int64_t m = threadIdx.x; m < moments.columns; m += kThreads) {
-    const double mean = moments.column_sum[m] * share, label_mean = label_base + moments.weight[m] * share;
-    const double difference = mean - label_mean;
-    between += difference * difference;
-    of_mean += mean * mean;
-    of_label_mean += label_mean * label_mean;
-    slope[m] = 2 * (share * difference - spread * mean);
-  }
-  between = block_sum<kThreads>(between);
-  of_mean = block_sum<kThreads>(of_mean);
-  of_label_mean = block_sum<kThreads>(of_label_mean);
-  if (threadIdx.x != 0) return;
-  *value = between + spread * ((*moments.square_sum - samples * of_mean) +
-                               (moments.label_totals[1] - samples * of_label_mean) - 2 * *moments.overlap);
+  for (std::int64_t m = threadIdx.x; m < moments.columns; m += kThreads) slope[m] = distance.add(m);
+  distance.between = block_sum<kThreads>(distance.between);
+  distance.of_mean = block_sum<kThreads>(distance.of_mean);
+  distance.of_label_mean = block_sum<kThreads>(distance.of_label_mean);
+  if (threadIdx.x == 0) *value = distance.value();
 }
 
 }  // namespace

@@ -16,11 +16,19 @@ __device__ __forceinline__ T warp_sum(T x) {
   return x;
 }
 
-template <int Width = 32>
-__device__ __forceinline__ float warp_max(float x) {
+/// The larger of two numbers; of a number and a NaN, the number.
+__device__ __forceinline__ float larger(float a, float b) {
+  return fmaxf(a, b);
+}
+__device__ __forceinline__ double larger(double a, double b) {
+  return fmax(a, b);
+}
+
+template <int Width = 32, class T>
+__device__ __forceinline__ T warp_max(T x) {
 #pragma unroll
   for (int distance = Width / 2; distance > 0; distance /= 2) {
-    x = fmaxf(x, __shfl_xor_sync(0xFFFFFFFFu, x, distance));
+    x = larger(x, __shfl_xor_sync(0xFFFFFFFFu, x, distance));
   }
   return x;
 }
@@ -40,16 +48,16 @@ __device__ __forceinline__ T block_sum(T x) {
 }
 
 /// Over a one-dimensional block of `Threads` threads (a multiple of 32). All threads of the block call it.
-template <int Threads>
-__device__ __forceinline__ float block_max(float x) {
-  __shared__ float parts[Threads / 32];
+template <int Threads, class T>
+__device__ __forceinline__ T block_max(T x) {
+  __shared__ T parts[Threads / 32];
   x = warp_max(x);
   __syncthreads();  // the maximum before this one has been read
   if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = x;
   __syncthreads();
-  float highest = parts[0];
+  T highest = parts[0];
 #pragma unroll
-  for (int i = 1; i < Threads / 32; ++i) highest = fmaxf(highest, parts[i]);
+  for (int i = 1; i < Threads / 32; ++i) highest = larger(highest, parts[i]);
   return highest;
 }
 

@@ -87,7 +87,7 @@ void inspect_checkpoint(const fs::path& path, Json& result) {
 
 void inspect_store(const fs::path& path, Json& result) {
   const TokenStore store = read_token_store(path);
-  result["task"] = store.task == Task::kSimilarity ? kSimilarityTask : kRetrievalTask;
+  result["task"] = task_name(store.task);
   result["documents"] = store.documents.rows();
   result["document_tokens"] = store.documents.tokens.size();
   result["queries"] = store.queries.rows();

@@ -141,10 +141,11 @@ class StoreReader {
   Task task() const {
     if (!file_.has_attribute("task")) return Task::kRetrieval;  // as in stores that know no other
     const std::string task = file_.attribute_string("task");
-    if (task == kRetrievalTask) return Task::kRetrieval;
-    if (task == kSimilarityTask) return Task::kSimilarity;
-    fail("{}: attribute task is \"{}\", this program knows {} and {}", name(), task, kRetrievalTask,
-         kSimilarityTask);
+    for (const Task known : {Task::kRetrieval, Task::kSimilarity}) {
+      if (task == task_name(known)) return known;
+    }
+    fail("{}: attribute task is \"{}\", this program knows {} and {}", name(), task,
+         task_name(Task::kRetrieval), task_name(Task::kSimilarity));
   }
 
   /// Rows by id; an id that occurs twice is an error.
@@ -173,9 +174,13 @@ std::int32_t longest_row(const TokenTable& table) {
 
 }  // namespace
 
-const Split& TokenStore::split(const std::string& name) const {
+const Split* TokenStore::find_split(const std::string& name) const {
   const auto found = splits.find(name);
-  if (found != splits.end()) return found->second;
+  return found == splits.end() ? nullptr : &found->second;
+}
+
+const Split& TokenStore::split(const std::string& name) const {
+  if (const Split* found = find_split(name)) return *found;
   std::string known;
   for (const auto& entry : splits) known += (known.empty() ? "" : ", ") + entry.first;
   fail("{}: there is no split \"{}\"; the store has: {}", path.string(), name, known);

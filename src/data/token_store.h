@@ -22,9 +22,10 @@ namespace toller {
 
 /// Attribute format_version of the stores that this program writes and reads.
 inline constexpr std::int64_t kTokenStoreVersion = 1;
-/// What attribute task says.
-inline constexpr const char* kRetrievalTask = "retrieval";
-inline constexpr const char* kSimilarityTask = "similarity";
+/// What attribute task says of it.
+inline const char* task_name(Task task) {
+  return task == Task::kSimilarity ? "similarity" : "retrieval";
+}
 
 /// Ragged rows of tokens with the identifiers of the rows.
 struct TokenTable {
@@ -78,6 +79,8 @@ struct TokenStore {
 
   /// The split, or an Error that lists those the store has.
   const Split& split(const std::string& name) const;
+  /// Null where there is none.
+  const Split* find_split(const std::string& name) const;
 };
 
 /// What tokenizing a collection came to, documents and queries together.

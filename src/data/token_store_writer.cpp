@@ -142,7 +142,7 @@ TokenizeReport write_token_store(const Collection& collection, const Tokenizer& 
   for (const auto& [name, judgements] : collection.splits) write_split(file, "/splits/" + name, judgements);
   file.write_string("/tokenizer", tokenizer.bytes());
   file.attribute_string("kind", "token_store");
-  file.attribute_string("task", collection.task == Task::kSimilarity ? kSimilarityTask : kRetrievalTask);
+  file.attribute_string("task", task_name(collection.task));
   file.attribute_int("format_version", kTokenStoreVersion);
   file.attribute_int("max_length", report.longest);
   file.attribute_int("vocabulary_size", tokenizer.vocabulary_size());

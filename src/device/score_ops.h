@@ -124,6 +124,8 @@ struct NegativeChoices {
   bool semi_hard = false;    ///< may choose scores below the positive's only, unless there are none
   Real* best = nullptr;      ///< [lines], semi-hard: [2 lines]
   double* number = nullptr;  ///< likewise: the column of it, or the number of the query
+
+  std::int64_t offers() const { return semi_hard ? 2 * lines : lines; }
 };
 
 /// Lists of columns that do not overlap, and a weight for each column. Whole numbers are doubles, since they

@@ -150,9 +150,10 @@ MetNegatives<RealOf<T>> PairLoss<T>::take_lines(std::int64_t lines, Arena& arena
   met.value = arena.take<double>(lines);
   met.slope = arena.take<double>(lines);
   if (!chooses()) return met;
-  const bool semi_hard = options_.negatives == HingeNegatives::kSemiHard;
-  const std::int64_t offers = semi_hard ? 2 * lines : lines;
-  met.choices = {lines, semi_hard, arena.take<Real>(offers), arena.take<double>(offers)};
+  met.choices = {lines, options_.negatives == HingeNegatives::kSemiHard};
+  const std::int64_t offers = met.choices.offers();
+  met.choices.best = arena.take<Real>(offers);
+  met.choices.number = arena.take<double>(offers);
   met.best = arena.take<Real>(offers);
   met.chosen = arena.take<double>(lines);
   return met;
@@ -256,11 +257,8 @@ void PairLoss<T>::settle(const MetNegatives<Real>& lines, const Real* score) {
 
 template <class T>
 void PairLoss<T>::choose(const Batch& batch, TensorCommunicator& communicator) {
-  const auto offers = [](const MetNegatives<Real>& met) {
-    return met.choices.semi_hard ? 2 * met.choices.lines : met.choices.lines;
-  };
   for (const MetNegatives<Real>& met : {work_.rows, work_.columns}) {
-    score_ops_.reset_lines(offers(met), met.choices.best, met.choices.number);
+    score_ops_.reset_lines(met.choices.offers(), met.choices.best, met.choices.number);
   }
   tiles_.for_each([&](const ScoreTile& tile) {
     if (!tiles_.one_tile()) tiles_.make_scores(tile);
@@ -271,9 +269,9 @@ void PairLoss<T>::choose(const Batch& batch, TensorCommunicator& communicator) {
     score_ops_.offer_columns(tile, work_.tiles.scores, column_positives(batch), work_.columns.choices);
   });
   for (const MetNegatives<Real>& met : {work_.rows, work_.columns}) {
-    ops_.copy(met.choices.best, offers(met), met.best);
+    ops_.copy(met.choices.best, met.choices.offers(), met.best);
   }
-  if (has_columns()) communicator.all_reduce_max(work_.columns.best, offers(work_.columns));
+  if (has_columns()) communicator.all_reduce_max(work_.columns.best, work_.columns.choices.offers());
   for (const MetNegatives<Real>& met : {work_.rows, work_.columns}) {
     score_ops_.propose_choices(met.choices, met.best, met.chosen);
   }

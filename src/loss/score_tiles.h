@@ -1,6 +1,7 @@
-// The scores of a batch, tile by tile, and what losses do with them alike: lists of pairs checked and
-// uploaded, scores with the positives' put aside and no value at pairs that are no negatives, and gradients
-// of the embeddings from the gradient of a tile.
+// The scores of a batch, tile by tile, and what losses do with them alike: scores as products of the
+// embeddings, and gradients of the embeddings from the gradient of a tile (ScoreWalk); lists of pairs checked
+// and uploaded, scores with the positives' put aside and no value at pairs that are no negatives
+// (ScoreTiles).
 #pragma once
 
 #include <algorithm>
@@ -15,17 +16,106 @@
 
 namespace toller {
 
+/// Error unless `columns` are lists of candidates, one a query of this rank. `loss` and `list` are for the
+/// message.
+template <class T>
+void check_column_lists(const std::string& loss, const char* list, std::span<const std::int64_t> offsets,
+                        std::span<const std::int32_t> columns, const LossBatch<T>& batch) {
+  if (offsets.size() != static_cast<std::size_t>(batch.queries + 1) || offsets.front() != 0 ||
+      offsets.back() != static_cast<std::int64_t>(columns.size()) || !std::ranges::is_sorted(offsets)) {
+    fail("{}: the {} offsets do not divide {} columns among {} queries", loss, list, columns.size(),
+         batch.queries);
+  }
+  for (const std::int32_t column : columns) {
+    if (column < 0 || column >= batch.candidates) {
+      fail("{}: {} column {} is not one of {} candidates", loss, list, column, batch.candidates);
+    }
+  }
+}
+
+template <class T>
+class ScoreWalk {
+ public:
+  using Real = RealOf<T>;
+
+  /// Memory of one tile on the device.
+  struct TileMemory {
+    Real* scores = nullptr;
+    T* gradient = nullptr;  ///< ∂L/∂s; the scores' own memory where T is Real
+  };
+
+  /// Tile sizes of 0: what suits the device. UsageError for negative ones.
+  ScoreWalk(Ops<T>& ops, const ScoreOps<T>& score_ops, std::int64_t tile_rows, std::int64_t tile_columns)
+      : ops_(ops),
+        tile_rows_(tile_size("tile_rows", tile_rows, score_ops.tile_rows())),
+        tile_columns_(tile_size("tile_columns", tile_columns, score_ops.tile_columns())) {}
+
+  TileMemory take_tile(const LossSize& size, Arena& arena) const {
+    const std::int64_t tile = std::min(size.queries, tile_rows_) * std::min(size.candidates, tile_columns_);
+    TileMemory memory;
+    memory.scores = arena.take<Real>(tile);
+    if constexpr (std::is_same_v<T, Real>) {
+      memory.gradient = memory.scores;
+    } else {
+      memory.gradient = arena.take<T>(tile);
+    }
+    return memory;
+  }
+
+  /// `batch` must outlive the walk.
+  void begin(const LossBatch<T>& batch) { batch_ = &batch; }
+
+  /// All scores are in one tile: it need not be made again.
+  bool one_tile() const { return batch_->queries <= tile_rows_ && batch_->candidates <= tile_columns_; }
+
+  template <class Body>
+  void for_each(Body body) const {
+    for (std::int64_t row = 0; row < batch_->queries; row += tile_rows_) {
+      for (std::int64_t column = 0; column < batch_->candidates; column += tile_columns_) {
+        body(ScoreTile{row, std::min(tile_rows_, batch_->queries - row), column,
+                       std::min(tile_columns_, batch_->candidates - column)});
+      }
+    }
+  }
+
+  /// scores = ⟨q, d⟩ of the tile.
+  void multiply(const ScoreTile& tile, Real* scores) const {
+    const std::int64_t d = batch_->dimension;
+    ops_.gemm(false, true, tile.rows, tile.columns, d, batch_->query + tile.row * d, d,
+              batch_->document + tile.column * d, d, 0, scores, tile.columns);
+  }
+
+  /// The tile's part of the embeddings' gradients. Tiles come in the order of for_each().
+  void add_embedding_gradients(const ScoreTile& tile, const T* score_gradient,
+                               const LossGradient<T>& gradient) const {
+    const std::int64_t d = batch_->dimension;
+    ops_.gemm(false, false, tile.rows, d, tile.columns, score_gradient, tile.columns,
+              batch_->document + tile.column * d, d, tile.column == 0 ? 0 : 1, gradient.query + tile.row * d,
+              d);
+    ops_.gemm(true, false, tile.columns, d, tile.rows, score_gradient, tile.columns,
+              batch_->query + tile.row * d, d, tile.row == 0 ? 0 : 1, gradient.document + tile.column * d, d);
+  }
+
+ private:
+  static std::int64_t tile_size(const char* name, std::int64_t size, std::int64_t suits) {
+    if (size < 0) fail_usage("{} is {}; it must not be negative", name, size);
+    return size == 0 ? suits : size;
+  }
+
+  Ops<T>& ops_;
+  std::int64_t tile_rows_, tile_columns_;
+  const LossBatch<T>* batch_ = nullptr;
+};
+
 template <class T>
 class ScoreTiles {
  public:
   using Real = RealOf<T>;
 
   /// Memory of one batch on the device.
-  struct Memory {
-    Real* scores = nullptr;               ///< one tile
-    T* gradient = nullptr;                ///< ∂L/∂s of that tile; the scores' own memory where T is Real
-    Real* positive_score = nullptr;       ///< by place in batch.positive
-    double* positive_gradient = nullptr;  ///< ∂L/∂s · τ of the positives, likewise
+  struct Memory : ScoreWalk<T>::TileMemory {
+    Real* positive_score = nullptr;         ///< by place in batch.positive
+    double* positive_gradient = nullptr;    ///< ∂L/∂s · τ of the positives, likewise
     double* inverse_temperature = nullptr;  ///< [1]
   };
 
@@ -35,18 +125,10 @@ class ScoreTiles {
       : name_(std::move(name)),
         ops_(ops),
         score_ops_(score_ops),
-        tile_rows_(tile_size("tile_rows", tile_rows, score_ops.tile_rows())),
-        tile_columns_(tile_size("tile_columns", tile_columns, score_ops.tile_columns())) {}
+        walk_(ops, score_ops, tile_rows, tile_columns) {}
 
   Memory take_memory(const LossSize& size, Arena& arena) const {
-    const std::int64_t tile = std::min(size.queries, tile_rows_) * std::min(size.candidates, tile_columns_);
-    Memory memory;
-    memory.scores = arena.take<Real>(tile);
-    if constexpr (std::is_same_v<T, Real>) {
-      memory.gradient = memory.scores;
-    } else {
-      memory.gradient = arena.take<T>(tile);
-    }
+    Memory memory{walk_.take_tile(size, arena)};
     memory.positive_score = arena.take<Real>(size.positives);
     memory.positive_gradient = arena.take<double>(size.positives);
     memory.inverse_temperature = arena.take<double>(1);
@@ -59,24 +141,19 @@ class ScoreTiles {
     check(batch);
     batch_ = &batch;
     memory_ = memory;
+    walk_.begin(batch);
     positive_list_ = as_pairs(batch.positive_offsets, batch.positive);
     excluded_list_ = as_pairs(batch.excluded_offsets, batch.excluded);
     positive_ = ops_.template upload<ScorePair>(positive_list_);
     excluded_ = ops_.template upload<ScorePair>(excluded_list_);
   }
 
-  /// All scores are in one tile: it need not be made again.
-  bool one_tile() const { return batch_->queries <= tile_rows_ && batch_->candidates <= tile_columns_; }
+  bool one_tile() const { return walk_.one_tile(); }
   const ScorePair* positive() const { return positive_; }  ///< [positives] on the device
 
   template <class Body>
   void for_each(Body body) const {
-    for (std::int64_t row = 0; row < batch_->queries; row += tile_rows_) {
-      for (std::int64_t column = 0; column < batch_->candidates; column += tile_columns_) {
-        body(ScoreTile{row, std::min(tile_rows_, batch_->queries - row), column,
-                       std::min(tile_columns_, batch_->candidates - column)});
-      }
-    }
+    walk_.for_each(body);
   }
 
   /// The positives of the tile's rows, as places in batch.positive.
@@ -93,9 +170,7 @@ class ScoreTiles {
 
   /// Scores of a tile: the positives' put aside, −∞ at every pair that is no negative.
   void make_scores(const ScoreTile& tile) {
-    const std::int64_t d = batch_->dimension;
-    ops_.gemm(false, true, tile.rows, tile.columns, d, batch_->query + tile.row * d, d,
-              batch_->document + tile.column * d, d, 0, memory_.scores, tile.columns);
+    walk_.multiply(tile, memory_.scores);
     const Range positives = positives_of(tile), excluded = range(batch_->excluded_offsets, tile);
     score_ops_.read_pairs(tile, positives.count, positive_ + positives.first, memory_.scores,
                           memory_.positive_score + positives.first);
@@ -113,46 +188,22 @@ class ScoreTiles {
   /// From the tile's gradient, which has the negatives' part, and the positives' gradients: the tile's part
   /// of the embeddings' gradients. Tiles come in the order of for_each().
   void add_gradients(const ScoreTile& tile, const LossGradient<T>& gradient) {
-    const std::int64_t d = batch_->dimension;
     const Range positives = positives_of(tile);
     score_ops_.add_pair_gradients(tile, positives.count, positive_ + positives.first,
                                   memory_.positive_gradient + positives.first, memory_.inverse_temperature,
                                   memory_.gradient);
-    ops_.gemm(false, false, tile.rows, d, tile.columns, memory_.gradient, tile.columns,
-              batch_->document + tile.column * d, d, tile.column == 0 ? 0 : 1, gradient.query + tile.row * d,
-              d);
-    ops_.gemm(true, false, tile.columns, d, tile.rows, memory_.gradient, tile.columns,
-              batch_->query + tile.row * d, d, tile.row == 0 ? 0 : 1, gradient.document + tile.column * d, d);
+    walk_.add_embedding_gradients(tile, memory_.gradient, gradient);
   }
 
  private:
-  std::int64_t tile_size(const char* name, std::int64_t size, std::int64_t suits) const {
-    if (size < 0) fail_usage("{} is {}; it must not be negative", name, size);
-    return size == 0 ? suits : size;
-  }
-
   static Range range(std::span<const std::int64_t> offsets, const ScoreTile& tile) {
     const std::int64_t first = offsets[tile.row];
     return {first, offsets[tile.row + tile.rows] - first};
   }
 
-  void check_lists(const char* list, std::span<const std::int64_t> offsets,
-                   std::span<const std::int32_t> columns, const LossBatch<T>& batch) const {
-    if (offsets.size() != static_cast<std::size_t>(batch.queries + 1) || offsets.front() != 0 ||
-        offsets.back() != static_cast<std::int64_t>(columns.size()) || !std::ranges::is_sorted(offsets)) {
-      fail("{}: the {} offsets do not divide {} columns among {} queries", name_, list, columns.size(),
-           batch.queries);
-    }
-    for (const std::int32_t column : columns) {
-      if (column < 0 || column >= batch.candidates) {
-        fail("{}: {} column {} is not one of {} candidates", name_, list, column, batch.candidates);
-      }
-    }
-  }
-
   void check(const LossBatch<T>& batch) const {
-    check_lists("positive", batch.positive_offsets, batch.positive, batch);
-    check_lists("excluded", batch.excluded_offsets, batch.excluded, batch);
+    check_column_lists(name_, "positive", batch.positive_offsets, batch.positive, batch);
+    check_column_lists(name_, "excluded", batch.excluded_offsets, batch.excluded, batch);
     for (std::int64_t i = 0; i < batch.queries; ++i) {
       const std::int64_t first = batch.excluded_offsets[i], last = batch.excluded_offsets[i + 1];
       if (batch.positive_offsets[i] == batch.positive_offsets[i + 1]) {
@@ -179,7 +230,7 @@ class ScoreTiles {
   std::string name_;
   Ops<T>& ops_;
   ScoreOps<T>& score_ops_;
-  std::int64_t tile_rows_, tile_columns_;
+  ScoreWalk<T> walk_;
   const LossBatch<T>* batch_ = nullptr;
   Memory memory_;
   std::vector<ScorePair> positive_list_, excluded_list_;

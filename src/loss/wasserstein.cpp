@@ -25,6 +25,7 @@
 #include "error.h"
 #include "loss/loss.h"
 #include "loss/polar_factor.h"
+#include "loss/score_tiles.h"
 
 namespace toller {
 namespace {
@@ -59,10 +60,9 @@ struct SharedLists {
 template <class T>
 struct Workspace {
   using Real = RealOf<T>;
-  Real* scores;       ///< one tile: scores, then probabilities
-  T* score_gradient;  ///< of that tile; the scores' own memory where T is Real
-  Real* max;          ///< [b]
-  double* sum;        ///< [b]
+  typename ScoreWalk<T>::TileMemory tile;  ///< scores, then probabilities
+  Real* max;                               ///< [b]
+  double* sum;                             ///< [b]
   double* row_square;
   double* mean_slope;           ///< [b] Σ_k X_ik ∂L/∂X_ik
   double* column_sum;           ///< [M + 1] Σ_i (X_im − u); the last: Σ_i ‖X_i − u‖²
@@ -91,14 +91,11 @@ class Wasserstein final : public Loss<T> {
   using Real = RealOf<T>;
 
   Wasserstein(Ops<T>& ops, ScoreOps<T>& score_ops, const WassersteinOptions& options)
-      : ops_(ops), score_ops_(score_ops), options_(options), polar_(score_ops, kTolerance<T>), arena_(ops) {
-    const auto or_device = [](const char* name, std::int64_t size, std::int64_t suits) {
-      if (size < 0) fail_usage("{} is {}; it must not be negative", name, size);
-      return size == 0 ? suits : size;
-    };
-    options_.tile_rows = or_device("tile_rows", options.tile_rows, score_ops.tile_rows());
-    options_.tile_columns = or_device("tile_columns", options.tile_columns, score_ops.tile_columns());
-  }
+      : ops_(ops),
+        score_ops_(score_ops),
+        walk_(ops, score_ops, options.tile_rows, options.tile_columns),
+        polar_(score_ops, kTolerance<T>),
+        arena_(ops) {}
 
   void compute(const LossBatch<T>& batch, const Real* log_temperature, TensorCommunicator& communicator,
                const LossGradient<T>& gradient) override;
@@ -109,11 +106,9 @@ class Wasserstein final : public Loss<T> {
 
   Workspace<T> take_workspace(const LossSize& size, Arena& arena) const;
   void share_lists(const Batch& batch, TensorCommunicator& communicator);
+  void make_scores(const ScoreTile& tile);
   template <class Body>
-  void for_tiles(const Batch& batch, Body body) const;
-  void make_scores(const Batch& batch, const ScoreTile& tile);
-  template <class Body>
-  void for_probabilities(const Batch& batch, bool made, Body body);
+  void for_probabilities(bool made, Body body);
   void add_statistics(const Batch& batch);
   void add_moments(const Batch& batch, TensorCommunicator& communicator);
   const double* take_polar_factor(const Batch& batch, TensorCommunicator& communicator);
@@ -122,7 +117,7 @@ class Wasserstein final : public Loss<T> {
 
   Ops<T>& ops_;
   ScoreOps<T>& score_ops_;
-  WassersteinOptions options_;
+  ScoreWalk<T> walk_;
   PolarFactor<T> polar_;
   Arena arena_;
   Workspace<T> work_{};
@@ -130,22 +125,18 @@ class Wasserstein final : public Loss<T> {
   const ScorePair* masked_ = nullptr;  ///< on the device
 };
 
-void check_offsets(const char* name, std::span<const std::int64_t> offsets, std::int64_t entries,
-                   std::int64_t queries) {
-  if (offsets.size() != static_cast<std::size_t>(queries + 1) || !std::ranges::is_sorted(offsets) ||
-      offsets.back() - offsets.front() != entries) {
-    fail("wasserstein: the {} offsets do not divide {} columns among {} queries", name, entries, queries);
-  }
-}
-
 template <class T>
 void check(const LossBatch<T>& batch) {
   if (batch.own_offsets.empty()) {
     fail("wasserstein: the batch does not say which documents its queries brought, and with which grades");
   }
-  check_offsets("own", batch.own_offsets, static_cast<std::int64_t>(batch.own_grade.size()), batch.queries);
-  check_offsets("excluded", batch.excluded_offsets, static_cast<std::int64_t>(batch.excluded.size()),
-                batch.queries);
+  if (batch.own_offsets.size() != static_cast<std::size_t>(batch.queries + 1) ||
+      !std::ranges::is_sorted(batch.own_offsets) ||
+      batch.own_offsets.back() - batch.own_offsets.front() != std::ssize(batch.own_grade)) {
+    fail("wasserstein: the own offsets do not divide {} columns among {} queries", batch.own_grade.size(),
+         batch.queries);
+  }
+  check_column_lists("wasserstein", "excluded", batch.excluded_offsets, batch.excluded, batch);
   if (batch.own_offsets.front() < 0 || batch.own_offsets.back() > batch.candidates) {
     fail("wasserstein: own columns {} to {} are not among {} candidates", batch.own_offsets.front(),
          batch.own_offsets.back(), batch.candidates);
@@ -153,11 +144,6 @@ void check(const LossBatch<T>& batch) {
   if (batch.first_query < 0 || batch.first_query + batch.queries > batch.global_queries) {
     fail("wasserstein: queries {} to {} are not among {}", batch.first_query,
          batch.first_query + batch.queries, batch.global_queries);
-  }
-  for (const std::int32_t column : batch.excluded) {
-    if (column < 0 || column >= batch.candidates) {
-      fail("wasserstein: excluded column {} is not one of {} candidates", column, batch.candidates);
-    }
   }
 }
 
@@ -232,15 +218,8 @@ Labels make_labels(const LossBatch<T>& batch) {
 
 template <class T>
 Workspace<T> Wasserstein<T>::take_workspace(const LossSize& size, Arena& arena) const {
-  const std::int64_t tile =
-      std::min(size.queries, options_.tile_rows) * std::min(size.candidates, options_.tile_columns);
   Workspace<T> work{};
-  work.scores = arena.take<Real>(tile);
-  if constexpr (std::is_same_v<T, Real>) {
-    work.score_gradient = work.scores;
-  } else {
-    work.score_gradient = arena.take<T>(tile);
-  }
+  work.tile = walk_.take_tile(size, arena);
   work.max = arena.take<Real>(size.queries);
   work.sum = arena.take<double>(size.queries);
   work.row_square = arena.take<double>(size.queries);
@@ -277,36 +256,22 @@ void Wasserstein<T>::share_lists(const Batch& batch, TensorCommunicator& communi
 }
 
 template <class T>
-template <class Body>
-void Wasserstein<T>::for_tiles(const Batch& batch, Body body) const {
-  for (std::int64_t row = 0; row < batch.queries; row += options_.tile_rows) {
-    for (std::int64_t column = 0; column < batch.candidates; column += options_.tile_columns) {
-      body(ScoreTile{row, std::min(options_.tile_rows, batch.queries - row), column,
-                     std::min(options_.tile_columns, batch.candidates - column)});
-    }
-  }
-}
-
-template <class T>
-void Wasserstein<T>::make_scores(const Batch& batch, const ScoreTile& tile) {
-  const std::int64_t d = batch.dimension;
-  ops_.gemm(false, true, tile.rows, tile.columns, d, batch.query + tile.row * d, d,
-            batch.document + tile.column * d, d, 0, work_.scores, tile.columns);
+void Wasserstein<T>::make_scores(const ScoreTile& tile) {
+  walk_.multiply(tile, work_.tile.scores);
   const std::int64_t first = labels_.masked_offsets[tile.row];
   score_ops_.mask_pairs(tile, labels_.masked_offsets[tile.row + tile.rows] - first, masked_ + first,
-                        work_.scores);
+                        work_.tile.scores);
 }
 
-/// body(tile) with X of the tile in work_.scores. `made`: a tile that holds everything has them already.
+/// body(tile) with X of the tile in work_.tile.scores. `made`: a tile that holds everything has them already.
 template <class T>
 template <class Body>
-void Wasserstein<T>::for_probabilities(const Batch& batch, bool made, Body body) {
-  const bool one_tile = batch.queries <= options_.tile_rows && batch.candidates <= options_.tile_columns;
-  for_tiles(batch, [&](const ScoreTile& tile) {
-    if (!one_tile) make_scores(batch, tile);
-    if (!one_tile || !made) {
+void Wasserstein<T>::for_probabilities(bool made, Body body) {
+  walk_.for_each([&](const ScoreTile& tile) {
+    if (!walk_.one_tile()) make_scores(tile);
+    if (!walk_.one_tile() || !made) {
       score_ops_.probabilities(tile.rows, tile.columns, work_.inverse_temperature, work_.max + tile.row,
-                               work_.sum + tile.row, work_.scores);
+                               work_.sum + tile.row, work_.tile.scores);
     }
     body(tile);
   });
@@ -315,9 +280,9 @@ void Wasserstein<T>::for_probabilities(const Batch& batch, bool made, Body body)
 template <class T>
 void Wasserstein<T>::add_statistics(const Batch& batch) {
   score_ops_.reset_lines(batch.queries, work_.max, work_.sum);
-  for_tiles(batch, [&](const ScoreTile& tile) {
-    make_scores(batch, tile);
-    score_ops_.add_row_statistics(tile.rows, tile.columns, work_.scores, work_.inverse_temperature,
+  walk_.for_each([&](const ScoreTile& tile) {
+    make_scores(tile);
+    score_ops_.add_row_statistics(tile.rows, tile.columns, work_.tile.scores, work_.inverse_temperature,
                                   work_.max + tile.row, work_.sum + tile.row);
   });
 }
@@ -327,11 +292,11 @@ void Wasserstein<T>::add_moments(const Batch& batch, TensorCommunicator& communi
   ops_.zero(work_.row_square, batch.queries);
   ops_.zero(work_.column_sum, batch.candidates);
   ops_.zero(work_.product, batch.queries * batch.global_queries);
-  for_probabilities(batch, false, [&](const ScoreTile& tile) {
-    score_ops_.add_probability_moments(tile.rows, tile.columns, work_.scores,
+  for_probabilities(false, [&](const ScoreTile& tile) {
+    score_ops_.add_probability_moments(tile.rows, tile.columns, work_.tile.scores,
                                        1 / static_cast<double>(batch.candidates), work_.row_square + tile.row,
                                        work_.column_sum + tile.column);
-    score_ops_.add_list_sums(tile, work_.scores, work_.shared.lists, work_.product);
+    score_ops_.add_list_sums(tile, work_.tile.scores, work_.shared.lists, work_.product);
   });
   score_ops_.inner_product(batch.queries, work_.row_square, nullptr, work_.column_sum + batch.candidates);
   communicator.all_reduce_sum(work_.column_sum, batch.candidates + 1);
@@ -362,25 +327,20 @@ const double* Wasserstein<T>::take_polar_factor(const Batch& batch, TensorCommun
 
 template <class T>
 void Wasserstein<T>::add_gradients(const Batch& batch, const double* polar, const LossGradient<T>& gradient) {
-  const std::int64_t d = batch.dimension;
   const ProbabilitySlopes slopes{
       .lists = work_.shared.lists,
       .column = work_.slope,
       .row_list = polar,
       .factor = batch.global_queries > 1 ? 2 / static_cast<double>(batch.global_queries - 1) : 0};
   ops_.zero(work_.mean_slope, batch.queries);
-  for_probabilities(batch, true, [&](const ScoreTile& tile) {
-    score_ops_.add_mean_slopes(tile, work_.scores, slopes, work_.mean_slope);
+  for_probabilities(true, [&](const ScoreTile& tile) {
+    score_ops_.add_mean_slopes(tile, work_.tile.scores, slopes, work_.mean_slope);
   });
-  if (batch.queries == 0) ops_.zero(gradient.document, batch.candidates * d);
-  for_probabilities(batch, true, [&](const ScoreTile& tile) {
-    score_ops_.probability_gradient(tile, work_.scores, slopes, work_.mean_slope, work_.inverse_temperature,
-                                    work_.score_gradient);
-    ops_.gemm(false, false, tile.rows, d, tile.columns, work_.score_gradient, tile.columns,
-              batch.document + tile.column * d, d, tile.column == 0 ? 0 : 1, gradient.query + tile.row * d,
-              d);
-    ops_.gemm(true, false, tile.columns, d, tile.rows, work_.score_gradient, tile.columns,
-              batch.query + tile.row * d, d, tile.row == 0 ? 0 : 1, gradient.document + tile.column * d, d);
+  if (batch.queries == 0) ops_.zero(gradient.document, batch.candidates * batch.dimension);
+  for_probabilities(true, [&](const ScoreTile& tile) {
+    score_ops_.probability_gradient(tile, work_.tile.scores, slopes, work_.mean_slope,
+                                    work_.inverse_temperature, work_.tile.gradient);
+    walk_.add_embedding_gradients(tile, work_.tile.gradient, gradient);
   });
 }
 
@@ -388,6 +348,7 @@ template <class T>
 void Wasserstein<T>::compute(const Batch& batch, const Real* log_temperature,
                              TensorCommunicator& communicator, const LossGradient<T>& gradient) {
   check(batch);
+  walk_.begin(batch);
   arena_.reset();
   work_ = take_workspace({.queries = batch.queries,
                           .candidates = batch.candidates,

@@ -16,13 +16,13 @@
 #include "device/cpu/threads.h"
 #include "error.h"
 #include "eval/evaluation.h"
-#include "eval/similarity_evaluation.h"
 #include "optim/adamw.h"
 #include "optim/schedule.h"
 #include "text/tokenizer.h"
 #include "train/gradient_sums.h"
 #include "train/progress.h"
 #include "train/run_folder.h"
+#include "train/split_evaluation.h"
 #include "train/stop_signal.h"
 #include "train/training_data.h"
 #include "train/training_step.h"
@@ -167,9 +167,6 @@ class Trainer {
 
   void write_checkpoint_file(RunFolder* folder, std::int64_t step);
   void evaluate(RunFolder* folder, Progress& progress, std::int64_t step);
-  /// Adds its metrics to `line` under names that begin with `what`; returns them for people.
-  std::string evaluate_split(Embedder& embedder, const TokenStore& store, const Split& split,
-                             const std::string& what, nlohmann::ordered_json& line);
   ProgressState progress_state(std::int64_t step, const StepOutcome& outcome, double mean_loss) const;
   void log_interval(RunFolder* folder, Progress& progress, std::int64_t step, const StepOutcome& outcome);
   void announce(Progress& progress) const;
@@ -470,32 +467,14 @@ void Trainer<T>::evaluate(RunFolder* folder, Progress& progress, std::int64_t st
   Embedder embedder(start_.encoder, table_, ops_, step_parameters());
   nlohmann::ordered_json line{{"step", step}};
   for (const auto& set : data_.sets()) {
-    const Split* split = set->forgets ? nullptr : set->find_split(options_.eval_split);
+    const Split* split = set->split_to_evaluate(options_.eval_split);
     if (split == nullptr) continue;
     const std::string what = (data_.count() > 1 ? set->name + "/" : "") + split->name;
-    progress.say(
-        fmt::format("step {}: {} {}", step, what, evaluate_split(embedder, set->store, *split, what, line)));
+    const std::string figures =
+        evaluate_split(embedder, set->store, *split, options_.eval_queries, what, communicator_, line);
+    progress.say(fmt::format("step {}: {} {}", step, what, figures));
   }
   if (folder != nullptr) folder->append_metrics(line);
-}
-
-template <class T>
-std::string Trainer<T>::evaluate_split(Embedder& embedder, const TokenStore& store, const Split& split,
-                                       const std::string& what, nlohmann::ordered_json& line) {
-  if (store.task == Task::kSimilarity) {
-    const SimilarityEvaluation evaluation = evaluate_similarity(embedder, store, split, communicator_);
-    if (!evaluation.spearman) return "has no Spearman correlation: all cosines are alike";
-    line[what + "/spearman"] = *evaluation.spearman;
-    line[what + "/pearson"] = *evaluation.pearson;
-    return fmt::format("Spearman {:.4f}, Pearson {:.4f} ({} pairs)", *evaluation.spearman,
-                       *evaluation.pearson, evaluation.pairs);
-  }
-  const Evaluation evaluation = evaluate_model(
-      embedder, store, split, {.auc = false, .most_queries = options_.eval_queries}, communicator_);
-  for (const auto& [name, value] : evaluation.metrics) line[what + "/" + name] = value;
-  return fmt::format("nDCG@10 {:.4f}, MRR@10 {:.4f}, recall@100 {:.4f} ({} queries)",
-                     evaluation.metric("ndcg@10"), evaluation.metric("mrr@10"),
-                     evaluation.metric("recall@100"), evaluation.queries);
 }
 
 template <class T>
@@ -567,7 +546,7 @@ void check_batch(const TrainingOptions& options, const Communicator& communicato
 /// At least one data set must have the split to evaluate on.
 void check_eval_split(const TrainingOptions& options, const TrainingData& data) {
   const auto has_split = [&](const auto& set) {
-    return !set->forgets && set->find_split(options.eval_split) != nullptr;
+    return set->split_to_evaluate(options.eval_split) != nullptr;
   };
   if (options.eval_every == 0 || std::ranges::any_of(data.sets(), has_split)) return;
   data.set(0).store.split(options.eval_split);  // fails with the names that there are

@@ -23,11 +23,6 @@ std::string names_of(LossData data) {
 
 }  // namespace
 
-const Split* TrainingDataSet::find_split(const std::string& split) const {
-  const auto found = store.splits.find(split);
-  return found == store.splits.end() ? nullptr : &found->second;
-}
-
 TrainingData::TrainingData(const TrainingOptions& options) {
   for (const std::string& path : options.data) add(path, options, false);
   if (!options.forget.empty()) add(options.forget, options, true);

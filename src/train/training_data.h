@@ -21,7 +21,10 @@ struct TrainingDataSet {
   std::vector<LossTerm> losses;
   std::unique_ptr<BatchPlan> plan;
 
-  const Split* find_split(const std::string& split) const;
+  /// The split of that name, if the set has it; null for what is to be forgotten.
+  const Split* split_to_evaluate(const std::string& name) const {
+    return forgets ? nullptr : store.find_split(name);
+  }
 };
 
 class TrainingData {

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "data/bad_file.h"
 #include "temporary_folder.h"
 
 namespace toller {
@@ -15,7 +16,6 @@ bool operator==(const Judgement& a, const Judgement& b) {
 
 namespace {
 
-using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -68,20 +68,11 @@ TEST(ReadBeir, ReadsTheScoresOfATeacher) {
   EXPECT_EQ(read_beir(folder.path() / "copy").splits, collection.splits);
 }
 
-struct BadFile {
-  const char* file;
-  std::string content;
-  const char* message;
-};
-
 class ReadBeirError : public ::testing::TestWithParam<BadFile> {};
 
 TEST_P(ReadBeirError, NamesFileAndLine) {
   TemporaryFolder folder;
-  fill(folder).write(GetParam().file, GetParam().content);
-  EXPECT_THAT(
-      message_of([&] { read_beir(folder.path()); }),
-      AllOf(HasSubstr((folder.path() / GetParam().file).string() + ":"), HasSubstr(GetParam().message)));
+  expect_named(GetParam(), fill(folder), read_beir);
 }
 
 const std::string kTwoQueries = kQueries;

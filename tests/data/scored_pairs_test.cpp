@@ -5,13 +5,13 @@
 #include <algorithm>
 #include <set>
 
+#include "data/bad_file.h"
 #include "data/collection.h"
 #include "temporary_folder.h"
 
 namespace toller {
 namespace {
 
-using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 const char* const kPlain = "score\tsentence1\tsentence2\n2.5\tone\ttwo\n-1e1\tthree\ttwo\n0\tone\tthree\n";
@@ -61,19 +61,11 @@ TEST(ScoredPairs, ACorpusComesFirst) {
               HasSubstr("corpus.jsonl: holds no records"));
 }
 
-struct BadFile {
-  const char* file;
-  const char* content;
-  const char* message;
-};
-
 class BadPairs : public ::testing::TestWithParam<BadFile> {};
 
 TEST_P(BadPairs, NamesFileAndLine) {
   const TemporaryFolder folder;
-  folder.write(GetParam().file, GetParam().content);
-  EXPECT_THAT(message_of([&] { read_collection(folder.path()); }),
-              AllOf(HasSubstr((folder / GetParam().file).string()), HasSubstr(GetParam().message)));
+  expect_named(GetParam(), folder, read_collection);
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -10,6 +10,7 @@
 
 #include "device/cpu/cpu_ops.h"
 #include "device/cpu/dropout.h"
+#include "device/cpu/inner_product.h"
 #include "device/cpu/vector_math.h"
 
 namespace toller {
@@ -95,14 +96,6 @@ T softmax_row(std::int64_t n, T* x) {
   return highest + std::log(sum);
 }
 
-template <class T>
-T dot(std::int64_t n, const T* a, const T* b) {
-  T sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (std::int64_t i = 0; i < n; ++i) sum += a[i] * b[i];
-  return sum;
-}
-
 }  // namespace
 
 template <class T>
@@ -160,7 +153,7 @@ void CpuOps<T>::attention_backward(const PackedSequences& sequences, std::int64_
       }
       for (std::int64_t i = 0; i < rows; ++i) {
         const T lse = logsumexp[(token + i) * heads + task.head];
-        const T mean = dot(c, d_o + i * hidden, o + i * hidden);
+        const T mean = inner_product<T>(c, d_o + i * hidden, o + i * hidden);
         T *pi = p + i * n, *dsi = ds + i * n;
 #pragma omp simd
         for (std::int64_t j = 0; j < n; ++j) {

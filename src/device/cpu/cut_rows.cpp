@@ -3,20 +3,14 @@
 
 #include <cmath>
 
+#include "device/cpu/inner_product.h"
+
 namespace toller {
 namespace {
 
 template <class T>
 T inverse_norm(T norm) {
   return norm == T{0} ? T{0} : T{1} / norm;
-}
-
-template <class T>
-T inner(std::int64_t n, const T* a, const T* b) {
-  T sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (std::int64_t j = 0; j < n; ++j) sum += a[j] * b[j];
-  return sum;
 }
 
 }  // namespace
@@ -28,7 +22,7 @@ void cpu_cut_rows(std::int64_t rows, std::int64_t dimension, std::int64_t kept, 
     const T* row = x + i * dimension;
     T scale = 1;
     if (norm != nullptr) {
-      norm[i] = std::sqrt(inner(kept, row, row));
+      norm[i] = std::sqrt(inner_product<T>(kept, row, row));
       scale = inverse_norm(norm[i]);
     }
     for (std::int64_t j = 0; j < kept; ++j) cut[i * kept + j] = row[j] * scale;
@@ -44,7 +38,7 @@ void cpu_add_cut_gradient(std::int64_t rows, std::int64_t dimension, std::int64_
     T scale = 1, along = 0;
     if (norm != nullptr) {
       scale = inverse_norm(norm[i]);
-      along = inner(kept, row, d) * scale * scale;
+      along = inner_product<T>(kept, row, d) * scale * scale;
     }
     for (std::int64_t j = 0; j < kept; ++j) dx[i * dimension + j] += (d[j] - row[j] * along) * scale;
   }

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "device/cpu/cpu_team.h"
+#include "device/cpu/inner_product.h"
 #include "device/lists/list_value.h"
 
 namespace toller {
@@ -30,14 +31,6 @@ double one_list(const ListLossSetup& setup, const ScoreLists& lists, std::int64_
   return value;
 }
 
-template <class T>
-double dot(std::int64_t n, const T* a, const T* b) {
-  double sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (std::int64_t i = 0; i < n; ++i) sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
-  return sum;
-}
-
 }  // namespace
 
 template <class T>
@@ -47,7 +40,7 @@ void cpu_list_scores(const ScoreLists& lists, std::int64_t dimension, const T* q
   for (std::int64_t i = 0; i < lists.lists; ++i) {
     const T* q = query + lists.query[i] * dimension;
     for (std::int64_t k = lists.offsets[i]; k < lists.offsets[i + 1]; ++k) {
-      score[k] = dot(dimension, q, document + lists.column[k] * dimension);
+      score[k] = inner_product<double>(dimension, q, document + lists.column[k] * dimension);
     }
   }
 }

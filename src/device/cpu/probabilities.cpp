@@ -8,7 +8,9 @@
 #include <limits>
 #include <vector>
 
+#include "device/cpu/inner_product.h"
 #include "device/cpu/vector_math.h"
+#include "device/gaussian_distance.h"
 
 namespace toller {
 namespace {
@@ -63,6 +65,22 @@ struct TileSlopes {
     }
   }
 };
+
+/// body(i, row, slope) for the tile's rows of x, with what TileSlopes makes of them.
+template <class T, class Body>
+void for_row_slopes(const ScoreTile& tile, const T* x, const ProbabilitySlopes& slopes, Body body) {
+  const TileSlopes<T> of_tile(tile, slopes);
+#pragma omp parallel if (tile.rows * tile.columns >= kParallel)
+  {
+    std::vector<T> slope(static_cast<std::size_t>(tile.columns));
+#pragma omp for schedule(static)
+    for (std::int64_t i = 0; i < tile.rows; ++i) {
+      const T* row = x + i * tile.columns;
+      of_tile.of_row(i, row, slope.data());
+      body(i, row, slope.data());
+    }
+  }
+}
 
 }  // namespace
 
@@ -124,58 +142,26 @@ void cpu_list_sums(const ScoreTile& tile, const T* x, const ColumnLists& lists, 
 
 template <class T>
 void cpu_mean_slopes(const ScoreTile& tile, const T* x, const ProbabilitySlopes& slopes, double* mean) {
-  const TileSlopes<T> of_tile(tile, slopes);
-#pragma omp parallel if (tile.rows * tile.columns >= kParallel)
-  {
-    std::vector<T> slope(static_cast<std::size_t>(tile.columns));
-#pragma omp for schedule(static)
-    for (std::int64_t i = 0; i < tile.rows; ++i) {
-      const T* row = x + i * tile.columns;
-      of_tile.of_row(i, row, slope.data());
-      T sum = 0;
-#pragma omp simd reduction(+ : sum)
-      for (std::int64_t m = 0; m < tile.columns; ++m) sum += row[m] * slope[m];
-      mean[tile.row + i] += static_cast<double>(sum);
-    }
-  }
+  for_row_slopes(tile, x, slopes, [&](std::int64_t i, const T* row, const T* slope) {
+    mean[tile.row + i] += static_cast<double>(inner_product<T>(tile.columns, row, slope));
+  });
 }
 
 template <class T>
 void cpu_probability_gradient(const ScoreTile& tile, const T* x, const ProbabilitySlopes& slopes,
                               const double* mean, double inverse_temperature, T* gradient) {
-  const TileSlopes<T> of_tile(tile, slopes);
-#pragma omp parallel if (tile.rows * tile.columns >= kParallel)
-  {
-    std::vector<T> slope(static_cast<std::size_t>(tile.columns));
-#pragma omp for schedule(static)
-    for (std::int64_t i = 0; i < tile.rows; ++i) {
-      const T* row = x + i * tile.columns;
-      T* to = gradient + i * tile.columns;
-      of_tile.of_row(i, row, slope.data());
-      const T middle = static_cast<T>(mean[tile.row + i]), inverse = static_cast<T>(inverse_temperature);
+  for_row_slopes(tile, x, slopes, [&](std::int64_t i, const T* row, const T* slope) {
+    T* to = gradient + i * tile.columns;
+    const T middle = static_cast<T>(mean[tile.row + i]), inverse = static_cast<T>(inverse_temperature);
 #pragma omp simd
-      for (std::int64_t m = 0; m < tile.columns; ++m) to[m] = inverse * row[m] * (slope[m] - middle);
-    }
-  }
+    for (std::int64_t m = 0; m < tile.columns; ++m) to[m] = inverse * row[m] * (slope[m] - middle);
+  });
 }
 
 void cpu_gaussian_distance(const GaussianMoments& moments, double* slope, double* value) {
-  const double center = 1 / static_cast<double>(moments.columns);
-  const double share = 1 / static_cast<double>(moments.samples);
-  const double spread = moments.samples > 1 ? 1 / static_cast<double>(moments.samples - 1) : 0;
-  const double label_base = moments.label_totals[0] * share - center;
-  double between = 0, of_mean = 0, of_label_mean = 0;
-  for (std::int64_t m = 0; m < moments.columns; ++m) {
-    const double mean = moments.column_sum[m] * share, label_mean = label_base + moments.weight[m] * share;
-    const double difference = mean - label_mean;
-    between += difference * difference;
-    of_mean += mean * mean;
-    of_label_mean += label_mean * label_mean;
-    slope[m] = 2 * (share * difference - spread * mean);
-  }
-  const auto samples = static_cast<double>(moments.samples);
-  *value = between + spread * ((*moments.square_sum - samples * of_mean) +
-                               (moments.label_totals[1] - samples * of_label_mean) - 2 * *moments.overlap);
+  GaussianDistance distance(moments);
+  for (std::int64_t m = 0; m < moments.columns; ++m) slope[m] = distance.add(m);
+  *value = distance.value();
 }
 
 void cpu_gram(std::int64_t rows, std::int64_t n, double factor, const double* a, double* c) {
@@ -228,14 +214,10 @@ void cpu_divide_by_norm(std::int64_t n, double squared_norm, double* x) {
 }
 
 double cpu_inner_product(std::int64_t n, const double* a, const double* b) {
+  if (b != nullptr) return inner_product<double>(n, a, b);
   double sum = 0;
-  if (b == nullptr) {
 #pragma omp simd reduction(+ : sum)
-    for (std::int64_t i = 0; i < n; ++i) sum += a[i];
-  } else {
-#pragma omp simd reduction(+ : sum)
-    for (std::int64_t i = 0; i < n; ++i) sum += a[i] * b[i];
-  }
+  for (std::int64_t i = 0; i < n; ++i) sum += a[i];
   return sum;
 }
 

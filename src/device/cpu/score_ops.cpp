@@ -8,6 +8,7 @@
 
 #include "device/cpu/cpu_ops.h"
 #include "device/cpu/cut_rows.h"
+#include "device/cpu/inner_product.h"
 #include "device/cpu/list_ops.h"
 #include "device/cpu/mann_whitney.h"
 #include "device/cpu/pairwise.h"
@@ -146,10 +147,7 @@ class CpuScoreOps final : public ScoreOps<T> {
     });
   }
   void dot(std::int64_t n, const T* a, const T* b, double factor, double* result) override {
-    double sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (std::int64_t i = 0; i < n; ++i) sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
-    *result = factor * sum;
+    *result = factor * toller::inner_product<double>(n, a, b);
   }
 
   void list_scores(const ScoreLists& lists, std::int64_t dimension, const T* query, const T* document,
