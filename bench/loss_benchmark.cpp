@@ -6,6 +6,7 @@
 // What a loss costs beside its matrix products is what is left of it at few dimensions: LOSS_DIMENSION=8.
 // Before the grid form is timed, it is compared with the exact form on a smaller batch.
 #include <benchmark/benchmark.h>
+#include <malloc.h>
 
 #include <cmath>
 #include <cstdio>
@@ -132,6 +133,7 @@ double process_memory(const std::string& name) {
 
 /// Runs the loss once and returns by how many bytes the process's memory grew meanwhile at most.
 double peak_growth(Batch& batch, Loss<float>& loss) {
+  malloc_trim(0);  // what earlier losses have freed would serve this one unseen
   std::ofstream("/proc/self/clear_refs") << "5";  // VmHWM begins anew
   const double before = process_memory("VmRSS");
   benchmark::DoNotOptimize(batch.run(loss));
