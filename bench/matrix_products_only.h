@@ -106,6 +106,8 @@ class MatrixProductsOnly final : public Ops<T> {
   void squared_norm(const T*, std::int64_t, double*) override {}
   void adamw(std::span<const DecaySlice>, const T*, const AdamWStep&, const GradientClip&, T*, T*, T*,
              T*) override {}
+  void count_not_finite(const double*, const T*, const std::int64_t*, std::int64_t, std::int64_t*) override {}
+  void content_hash(const T*, std::int64_t, std::uint64_t*) override {}
 
  private:
   static void product(bool ta, bool tb, std::int64_t m, std::int64_t n, std::int64_t k, const T* a,

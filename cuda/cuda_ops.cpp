@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "cuda/checks.cuh"
 #include "cuda/column_sums.cuh"
 #include "cuda/elementwise.cuh"
 #include "cuda/gelu.cuh"
@@ -250,6 +251,18 @@ void CudaOps<T>::adamw(std::span<const DecaySlice> slices, const Real* gradient,
   if constexpr (!std::is_same_v<T, Real>) rounded = on_device(copy);
   toller::adamw(adamw_tiles_.size(), adamw_tiles_.data(), gradient, step, clip, parameter, m, v, rounded,
                 stream());
+}
+
+template <class T>
+void CudaOps<T>::count_not_finite(const double* total, const Real* x, const std::int64_t* bounds,
+                                  std::int64_t parts, std::int64_t* count) {
+  toller::count_not_finite(total, x, bounds, parts, count, stream());
+}
+
+template <class T>
+void CudaOps<T>::content_hash(const Real* x, std::int64_t n, std::uint64_t* result) {
+  this->zero(result, 1);
+  add_content_hash(n, x, result, stream());
 }
 
 template class CudaOps<BFloat16>;

@@ -89,6 +89,10 @@ class CudaOps : public Ops<T>, public CudaMemory {
   void adamw(std::span<const DecaySlice> slices, const Real* gradient, const AdamWStep& step,
              const GradientClip& clip, Real* parameter, Real* m, Real* v, T* copy) override;
 
+  void count_not_finite(const double* total, const Real* x, const std::int64_t* bounds, std::int64_t parts,
+                        std::int64_t* count) override;
+  void content_hash(const Real* x, std::int64_t n, std::uint64_t* result) override;
+
  private:
   DeviceSegments upload_segments(std::span<const std::int32_t> keys);
 

@@ -2,6 +2,7 @@
 # and by the host compiler for the tests (tests/cuda).
 set(TOLLER_CUDA_SOURCES
     attention.cpp attention.cu attention_backward.cu attention_fp32.cu
+    checks.cu
     column_sums.cu
     cublaslt_library.cpp
     cut_rows.cu

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <boost/program_options.hpp>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,6 +20,8 @@ struct CommandContext {
   std::vector<std::string> arguments;  ///< after the subcommand's name
   Communicator& communicator;          ///< all ranks of mpirun, or this process alone
   GpuBackends& gpus;                   ///< what this program can compute on beside the CPU
+  /// Ends all ranks with this message; for threads that watch the one that works.
+  std::function<void(const std::string&)> abort = {};
 };
 
 using CommandFunction = int (*)(CommandContext&);

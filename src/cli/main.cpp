@@ -64,14 +64,16 @@ int run(const std::vector<std::string>& words, MpiSession& session) {
     return 0;
   }
   const Command& command = find_command(words[0]);
-  // A rank that hangs or loses its GPU in a collective is found by another thread than the one that waits.
-  const auto gpus = make_cuda_backends([&](const std::string& message) {
+  // A rank that waits too long in a collective, or loses its GPU, is found by another thread than the one
+  // that waits.
+  const auto abort = [&](const std::string& message) {
     std::fputs(fmt::format("toller {}: error: {}\n", words[0], message).c_str(), stderr);
     std::fflush(nullptr);
     session.abort(1);
     std::_Exit(1);
-  });
-  CommandContext context{{words.begin() + 1, words.end()}, communicator, *gpus};
+  };
+  const auto gpus = make_cuda_backends(abort);
+  CommandContext context{{words.begin() + 1, words.end()}, communicator, *gpus, abort};
   return command.run(context);
 }
 

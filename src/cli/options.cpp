@@ -253,7 +253,7 @@ void add_device_options(po::options_description& options, DeviceOptions& device)
       po::value<double>(&device.timeout)
           ->default_value(device.timeout, fmt::format("{}", device.timeout))
           ->value_name("X"),
-      "seconds that a collective between GPUs may take before the job is ended");
+      "seconds that a collective may take, in training or between GPUs, before the job is ended");
 }
 
 bool is_root(const CommandContext& context) {

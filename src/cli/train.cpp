@@ -1,5 +1,8 @@
 #include "train/trainer.h"
 
+#include <algorithm>
+#include <chrono>
+#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -7,6 +10,7 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/run_checkpoints.h"
 #include "cli/command.h"
+#include "comm/watched_communicator.h"
 #include "error.h"
 
 namespace toller {
@@ -46,7 +50,7 @@ po::options_description declare_options(TrainingOptions& options, std::string& r
       "resume", po::value(&resume)->value_name("DIR"),
       "go on with the run in DIR from its newest valid checkpoint, with its options; of the flags only the "
       "length of "
-      "the run, logging, evaluation, checkpoints and threads may be changed")(
+      "the run, logging, evaluation, checkpoints, checks and threads may be changed")(
       "split", into(options.split, "NAME"), "split of the store to train on")(
       "steps", into(options.steps), "optimiser steps; 0: as many as --epochs makes")(
       "epochs", into(options.epochs), "passes over the queries")(
@@ -56,7 +60,14 @@ po::options_description declare_options(TrainingOptions& options, std::string& r
       "eval-every", into(options.eval_every), "steps between evaluations; 0: none")(
       "eval-split", into(options.eval_split, "NAME"), "split to evaluate on")(
       "eval-queries", into(options.eval_queries), "queries of it to use; 0: all")(
-      "log-every", into(options.log_every), "steps between lines of the log and of metrics.jsonl");
+      "log-every", into(options.log_every), "steps between lines of the log and of metrics.jsonl")(
+      "max-skipped-steps", into(options.max_skipped_steps),
+      "steps in a row that may be left out because their gradient is not finite; one more ends the run")(
+      "check-ranks-every", into(options.check_ranks_every),
+      "steps between comparisons of the parameters over ranks, which must be equal; 0: none")(
+      "time-limit", into(options.time_limit, "TIME"),
+      "seconds or hours:minutes:seconds, from the start of the program: stop before it with a checkpoint and "
+      "status 0; 0: none");
 
   po::options_description model("Model");
   model.add_options()("preset", into(options.preset, "NAME"),
@@ -128,10 +139,23 @@ po::options_description declare_options(TrainingOptions& options, std::string& r
 }
 
 /// Flags that may differ from those of the run that goes on.
-const std::set<std::string> kResumable = {"steps",        "epochs",     "checkpoint-every", "keep",
-                                          "eval-every",   "eval-split", "eval-queries",     "log-every",
-                                          "threads",      "data",       "forget",           "device",
-                                          "communicator", "timeout"};
+const std::set<std::string> kResumable = {"steps",
+                                          "epochs",
+                                          "checkpoint-every",
+                                          "keep",
+                                          "eval-every",
+                                          "eval-split",
+                                          "eval-queries",
+                                          "log-every",
+                                          "threads",
+                                          "data",
+                                          "forget",
+                                          "device",
+                                          "communicator",
+                                          "timeout",
+                                          "max-skipped-steps",
+                                          "check-ranks-every",
+                                          "time-limit"};
 
 /// The options of the run in the checkpoint, with the flags given now laid over them.
 TrainingOptions resumed_options(const CheckpointMeta& meta, const std::string& origin, const std::string& run,
@@ -177,6 +201,12 @@ std::filesystem::path checkpoint_to_resume(const std::string& run, Communicator&
   return name.c_str();
 }
 
+/// --timeout for a clock.
+std::chrono::milliseconds time_out(const TrainingOptions& options) {
+  options.machine.validate();
+  return std::chrono::milliseconds(std::llround(1000 * std::min(options.machine.timeout, 1e9)));
+}
+
 }  // namespace
 
 int run_train(CommandContext& context) {
@@ -192,13 +222,16 @@ int run_train(CommandContext& context) {
   if (resume.empty()) {
     if (options.data.empty()) fail_usage("the option --data is required");
     options.out = required_option(*values, "out");
-    train(options, context.gpus, context.communicator);
+    WatchedCommunicator watched(context.communicator, time_out(options), context.abort);
+    train(options, context.gpus, watched);
     return 0;
   }
   if (!options.out.empty()) fail_usage("--out does not go with --resume: the run stays in its folder");
   const CheckpointReader checkpoint(checkpoint_to_resume(resume, context.communicator));
-  resume_training(resumed_options(checkpoint.meta(), checkpoint.path().string(), resume, *values, options),
-                  checkpoint, context.gpus, context.communicator);
+  const TrainingOptions resumed =
+      resumed_options(checkpoint.meta(), checkpoint.path().string(), resume, *values, options);
+  WatchedCommunicator watched(context.communicator, time_out(resumed), context.abort);
+  resume_training(resumed, checkpoint, context.gpus, watched);
   return 0;
 }
 

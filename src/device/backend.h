@@ -32,7 +32,7 @@ struct DeviceOptions {
   std::string device = "auto";        ///< auto (a GPU where every rank has one), cpu, cuda
   std::string precision = "auto";     ///< auto, bf16 (GPU), float, double (CPU)
   std::string communicator = "auto";  ///< between GPUs: auto, nccl, mpi (by way of the host)
-  double timeout = 600;               ///< seconds that a collective between GPUs may take
+  double timeout = 600;               ///< seconds that a collective may take (on the CPU: in training)
 
   /// UsageError that names the flag for a value that is none of these.
   void validate() const;

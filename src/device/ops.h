@@ -171,6 +171,16 @@ class Ops : public virtual DeviceMemory {
   /// `copy` gets the new parameters as T; null where T is Real.
   virtual void adamw(std::span<const DecaySlice> slices, const Real* gradient, const AdamWStep& step,
                      const GradientClip& clip, Real* parameter, Real* m, Real* v, T* copy) = 0;
+
+  // ---- checks
+  // ----------------------------------------------------------------------------------------------
+  /// If total [1] is not finite: count[i] = elements of x[bounds[i]] … x[bounds[i + 1] − 1] that are not
+  /// finite, for i < parts. Else nothing is changed, and next to nothing is read. All memory of the device.
+  virtual void count_not_finite(const double* total, const Real* x, const std::int64_t* bounds,
+                                std::int64_t parts, std::int64_t* count) = 0;
+  /// result [1] = the sum, modulo 2⁶⁴, of element_hash (device/content_hash.h) over all x: the same on every
+  /// device, and another one (but for a chance of 2⁻⁶⁴) where a bit of x is.
+  virtual void content_hash(const Real* x, std::int64_t n, std::uint64_t* result) = 0;
 };
 
 /// The CPU implementation (fp32 or fp64): BLAS for matrix products, OpenMP threads and vectorised loops for

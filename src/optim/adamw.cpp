@@ -49,6 +49,12 @@ AdamW<T>::AdamW(Ops<T>& ops, std::vector<DecaySlice> slices, const AdamWOptions&
   m_ = DeviceBuffer<Real>(ops_, size);
   v_ = DeviceBuffer<Real>(ops_, size);
   squared_norm_ = DeviceBuffer<double>(ops_, 1);
+  std::vector<std::int64_t> bounds{0};
+  for (const DecaySlice& slice : slices_) bounds.push_back(slice.offset + slice.size);
+  bounds_ = DeviceBuffer<std::int64_t>(ops_, static_cast<std::int64_t>(bounds.size()));
+  bounds_.write(bounds);
+  not_finite_ = DeviceBuffer<std::int64_t>(ops_, static_cast<std::int64_t>(2 * slices_.size()));
+  ops_.zero(not_finite_.data(), not_finite_.size());
   ops_.zero(m_.data(), size);
   ops_.zero(v_.data(), size);
 }
@@ -69,6 +75,20 @@ void AdamW<T>::update(std::int64_t step, double learning_rate, const Real* gradi
                           .step = step};
   ops_.adamw(slices_, gradient, amounts, {squared_norm_.data(), options_.clip_norm}, parameters, m_.data(),
              v_.data(), copy);
+  const auto slices = static_cast<std::int64_t>(slices_.size());
+  ops_.count_not_finite(squared_norm_.data(), gradient, bounds_.data(), slices,
+                        not_finite_.data() + step % 2 * slices);
+}
+
+template <class T>
+std::vector<std::size_t> AdamW<T>::slices_not_finite(std::int64_t step) const {
+  std::vector<std::int64_t> counts(2 * slices_.size());
+  not_finite_.read(counts);
+  std::vector<std::size_t> found;
+  for (std::size_t slice = 0; slice < slices_.size(); ++slice) {
+    if (counts[static_cast<std::size_t>(step % 2) * slices_.size() + slice] > 0) found.push_back(slice);
+  }
+  return found;
 }
 
 template class AdamW<BFloat16>;

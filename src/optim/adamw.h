@@ -26,12 +26,17 @@ class AdamW {
   AdamW(Ops<T>& ops, std::vector<DecaySlice> slices, const AdamWOptions& options);
 
   /// Queues one update. `gradient` is that of the whole global batch, the same on every rank. `step` counts
-  /// from 1. `copy` gets the new parameters as T; null where T is Real. Nothing is updated where the norm of
-  /// the gradient is not finite.
+  /// from 1. `copy` gets the new parameters as T; null where T is Real. Where the norm of the gradient is not
+  /// finite, parameters and moments stay as they are, bit by bit; the step counts all the same in the bias
+  /// correction.
   void update(std::int64_t step, double learning_rate, const Real* gradient, Real* parameters, T* copy);
 
   /// Square of the global gradient norm of the last update, before clipping [1]; memory of the device.
   const double* squared_norm() const { return squared_norm_.data(); }
+
+  /// Of update `step`, which is one of the last two and whose norm is not finite: the numbers of the slices
+  /// whose gradient is not. Waits for all that is queued.
+  std::vector<std::size_t> slices_not_finite(std::int64_t step) const;
 
   DeviceBuffer<Real>& m() { return m_; }
   DeviceBuffer<Real>& v() { return v_; }
@@ -42,6 +47,8 @@ class AdamW {
   AdamWOptions options_;
   DeviceBuffer<Real> m_, v_;
   DeviceBuffer<double> squared_norm_;
+  DeviceBuffer<std::int64_t> bounds_;      ///< of the slices
+  DeviceBuffer<std::int64_t> not_finite_;  ///< [2, slices]: of even and of odd steps
 };
 
 }  // namespace toller

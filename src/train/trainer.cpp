@@ -21,9 +21,12 @@
 #include "text/tokenizer.h"
 #include "train/gradient_sums.h"
 #include "train/progress.h"
+#include "train/rank_agreement.h"
 #include "train/run_folder.h"
+#include "train/skipped_steps.h"
 #include "train/split_evaluation.h"
 #include "train/stop_signal.h"
+#include "train/time_limit.h"
 #include "train/training_data.h"
 #include "train/training_step.h"
 
@@ -43,6 +46,9 @@ constexpr double kLeastTemperature = 0.001, kGreatestTemperature = 100;
 constexpr std::int64_t kPlannedBatches = 256;
 /// For what kernels and libraries take while they run.
 constexpr std::int64_t kKernelMemory = std::int64_t{256} << 20;
+
+/// Bytes a second that a disk takes at least; until a checkpoint has been measured.
+constexpr double kSlowDisk = 50e6;
 
 double gibibytes(std::int64_t bytes) {
   return static_cast<double>(bytes) / (1 << 30);
@@ -97,8 +103,12 @@ class Trainer {
         parameters_(ops_, table_.size()),
         gradients_(ops_, table_.size()),
         losses_(ops_, options.accumulate),
+        hash_(ops_, 1),
         log_temperature_(table_.at("loss.log_temperature").offset),
-        pair_log_temperature_(ops_, 1) {
+        pair_log_temperature_(ops_, 1),
+        skipped_(options.max_skipped_steps),
+        time_limit_(options.time_limit_seconds(),
+                    3.0 * sizeof(Real) * static_cast<double>(table_.size()) / kSlowDisk) {
     pair_log_temperature_.write(std::vector{static_cast<Real>(std::log(options.pair_temperature))});
     for (const auto& set : data.sets()) {
       losses_of_set_.push_back(
@@ -141,12 +151,16 @@ class Trainer {
     std::vector<std::int64_t> losses;     ///< tickets, a batch each
     std::vector<std::int64_t> data_sets;  ///< where the batches come from
     std::int64_t squared_norm = 0, log_temperature = 0;
+    std::int64_t hash = 0;  ///< of the parameters after it, where `is_checked`
+    bool is_checked = false;
     double tokens = 0;  ///< of all ranks
-    bool stop = false;  ///< a rank was told to stop
+    bool told = false;  ///< a rank was told to stop
+    bool late = false;  ///< a rank's time is up
+    bool stops() const { return told || late; }
   };
   struct StepOutcome {
     double loss = 0, gradient_norm = 0, learning_rate = 0, temperature = 0;
-    bool stop = false;
+    bool skipped = false;  ///< the gradient is not finite
   };
   TrainingTask<T> task(std::int64_t data_set) const {
     const TrainingDataSet& set = data_.set(data_set);
@@ -160,12 +174,22 @@ class Trainer {
   }
   PendingStep queue_step(std::int64_t step, const StopSignal& signal);
   void queue_update(PendingStep& pending);
+  bool is_time_up() const;
   /// Waits for a step's results, checks them and adds them to the totals.
-  StepOutcome finish_step(const PendingStep& pending);
+  StepOutcome finish_step(const PendingStep& pending, Progress& progress);
+  void add_to_interval(const PendingStep& pending, const StepOutcome& outcome,
+                       const std::vector<double>& losses);
+  /// Error when too many steps in a row were skipped.
+  void note_skipped(const PendingStep& pending, const StepOutcome& outcome, Progress& progress);
+  bool checks_ranks() const { return options_.check_ranks_every > 0 && communicator_.size() > 1; }
+  void compare_ranks(std::int64_t step, std::uint64_t hash) {
+    require_same_on_all_ranks(hash, fmt::format("after step {}, the parameters", step), communicator_);
+  }
   const T* step_parameters() const;
   std::vector<Real> read(const DeviceBuffer<Real>& buffer) const;
 
   void write_checkpoint_file(RunFolder* folder, std::int64_t step);
+  void say_why_stopped(Progress& progress, std::int64_t step, bool told) const;
   void evaluate(RunFolder* folder, Progress& progress, std::int64_t step);
   ProgressState progress_state(std::int64_t step, const StepOutcome& outcome, double mean_loss) const;
   void log_interval(RunFolder* folder, Progress& progress, std::int64_t step, const StepOutcome& outcome);
@@ -185,11 +209,15 @@ class Trainer {
   DeviceBuffer<Real> parameters_, gradients_;
   DeviceBuffer<T> copy_;         ///< of the parameters, where T is not Real
   DeviceBuffer<double> losses_;  ///< of a step's batches
+  DeviceBuffer<std::uint64_t> hash_;
   std::int64_t log_temperature_;
   DeviceBuffer<Real> pair_log_temperature_;  ///< of the losses on scored pairs
+  SkippedSteps skipped_;
+  TimeLimit time_limit_;
   std::int64_t total_steps_ = 0;
   Schedule schedule_;
 
+  Clock::time_point begin_ = Clock::now();
   Clock::time_point step_end_;  ///< when the results of the last step were there, or the first began
   double tokens_ = 0;           ///< encoded since the start, all ranks
   double step_seconds_ = 0;     ///< time in steps: without checkpoints and evaluation
@@ -199,7 +227,7 @@ class Trainer {
     std::int64_t batches = 0;
   };
   std::vector<SumOfBatches> interval_loss_of_set_;
-  std::int64_t interval_steps_ = 0;
+  std::int64_t interval_steps_ = 0;  ///< that were made
   double last_loss_ = 0;
   fs::path last_checkpoint_;
 };
@@ -263,6 +291,7 @@ void Trainer<T>::fill_parameters(const CheckpointReader* model, bool resumes) {
     model->read_moments(std::span<Real>(m), std::span<Real>(v));
     adamw_.m().write(m);
     adamw_.v().write(v);
+    skipped_.resume(model->meta().state);
   } else {
     values[log_temperature_] = static_cast<Real>(std::log(options_.temperature));
   }
@@ -337,7 +366,7 @@ typename Trainer<T>::PendingStep Trainer<T>::queue_step(std::int64_t step, const
   PendingStep pending;
   pending.step = step;
   pending.learning_rate = schedule_.at(step);
-  std::array<double, 2> sums{};  // tokens, ranks that were told to stop
+  std::array<double, 3> sums{};  // tokens, ranks that were told to stop, ranks whose time is up
   ops_.zero(gradients_.data(), table_.size());
   for (std::int64_t a = 0; a < options_.accumulate; ++a) {
     const std::int64_t index = (step - 1) * options_.accumulate + a;
@@ -351,11 +380,23 @@ typename Trainer<T>::PendingStep Trainer<T>::queue_step(std::int64_t step, const
     sums[0] += static_cast<double>(work.tokens);
   }
   queue_update(pending);
+  pending.is_checked = checks_ranks() && step % options_.check_ranks_every == 0;
+  if (pending.is_checked) {
+    ops_.content_hash(parameters_.data(), table_.size(), hash_.data());
+    pending.hash = ops_.start_read(hash_.data(), sizeof(std::uint64_t));
+  }
   sums[1] = signal.received() != 0 ? 1 : 0;
+  sums[2] = is_time_up() ? 1 : 0;
   communicator_.all_reduce_sum(std::span<double>(sums));
   pending.tokens = sums[0];
-  pending.stop = sums[1] > 0;
+  pending.told = sums[1] > 0;
+  pending.late = sums[2] > 0;
   return pending;
+}
+
+template <class T>
+bool Trainer<T>::is_time_up() const {
+  return time_limit_.is_reached(seconds_since(begin_), 1 + static_cast<double>(backend_.steps_ahead));
 }
 
 template <class T>
@@ -370,37 +411,73 @@ void Trainer<T>::queue_update(PendingStep& pending) {
 }
 
 template <class T>
-typename Trainer<T>::StepOutcome Trainer<T>::finish_step(const PendingStep& pending) {
-  StepOutcome outcome{.learning_rate = pending.learning_rate, .stop = pending.stop};
-  double loss = 0, squared_norm = 0;
-  for (std::size_t a = 0; a < pending.losses.size(); ++a) {
-    ops_.finish_read(pending.losses[a], &loss);
-    outcome.loss += loss / static_cast<double>(options_.accumulate);
-    SumOfBatches& sum = interval_loss_of_set_[pending.data_sets[a]];
-    sum.loss += loss;
-    ++sum.batches;
+typename Trainer<T>::StepOutcome Trainer<T>::finish_step(const PendingStep& pending, Progress& progress) {
+  StepOutcome outcome{.learning_rate = pending.learning_rate};
+  double squared_norm = 0;
+  std::vector<double> losses(pending.losses.size());
+  for (std::size_t a = 0; a < losses.size(); ++a) {
+    ops_.finish_read(pending.losses[a], &losses[a]);
+    outcome.loss += losses[a] / static_cast<double>(options_.accumulate);
   }
   ops_.finish_read(pending.squared_norm, &squared_norm);
   Real log_temperature = 0;
   ops_.finish_read(pending.log_temperature, &log_temperature);
   outcome.gradient_norm = std::sqrt(squared_norm);
   outcome.temperature = std::exp(static_cast<double>(log_temperature));
-  if (!std::isfinite(outcome.loss)) {
-    fail("step {}: the loss is {}; a lower --lr or --clip may help. The last checkpoint is {}", pending.step,
-         outcome.loss, last_checkpoint_.empty() ? "none" : last_checkpoint_.string());
+  // A loss that is not finite makes the norm so (TrainingStep::run), which the update goes by.
+  outcome.skipped = !std::isfinite(outcome.gradient_norm);
+  if (pending.is_checked) {
+    std::uint64_t hash = 0;
+    ops_.finish_read(pending.hash, &hash);
+    compare_ranks(pending.step, hash);
   }
-  if (!std::isfinite(outcome.gradient_norm)) {
-    fail("the gradient of step {} is not finite (its norm is {})", pending.step, outcome.gradient_norm);
+  add_to_interval(pending, outcome, losses);
+  if (outcome.skipped) {
+    note_skipped(pending, outcome, progress);
+  } else {
+    skipped_.step_was_made();
   }
+  return outcome;
+}
+
+template <class T>
+void Trainer<T>::add_to_interval(const PendingStep& pending, const StepOutcome& outcome,
+                                 const std::vector<double>& losses) {
   const double seconds = seconds_since(step_end_);
   step_end_ = Clock::now();
+  time_limit_.step_took(seconds);
   tokens_ += pending.tokens;
   step_seconds_ += seconds;
-  interval_loss_ += outcome.loss;
   interval_tokens_ += pending.tokens;
   interval_seconds_ += seconds;
+  if (outcome.skipped) return;
+  interval_loss_ += outcome.loss;
   ++interval_steps_;
-  return outcome;
+  for (std::size_t a = 0; a < losses.size(); ++a) {
+    SumOfBatches& sum = interval_loss_of_set_[pending.data_sets[a]];
+    sum.loss += losses[a];
+    ++sum.batches;
+  }
+}
+
+template <class T>
+void Trainer<T>::note_skipped(const PendingStep& pending, const StepOutcome& outcome, Progress& progress) {
+  skipped_.step_was_skipped();
+  std::vector<std::string> names;
+  for (const std::size_t slice : adamw_.slices_not_finite(pending.step)) {
+    names.push_back(table_.tensors()[slice].name);
+  }
+  const std::string what = fmt::format("step {}: the loss is {} and the gradient is not finite (in {})",
+                                       pending.step, outcome.loss, name_some(names));
+  if (skipped_.too_many()) {
+    fail(
+        "{}: {} in a row cannot be made, --max-skipped-steps is {}; a lower --lr or --clip may help. The "
+        "last "
+        "checkpoint is {}",
+        what, skipped_.in_a_row(), options_.max_skipped_steps, last_checkpoint_.string());
+  }
+  progress.say(
+      fmt::format("{}: skipped, {} in a row, {} in all", what, skipped_.in_a_row(), skipped_.total()));
 }
 
 template <class T>
@@ -419,7 +496,8 @@ ProgressState Trainer<T>::progress_state(std::int64_t step, const StepOutcome& o
 template <class T>
 void Trainer<T>::log_interval(RunFolder* folder, Progress& progress, std::int64_t step,
                               const StepOutcome& outcome) {
-  last_loss_ = interval_loss_ / static_cast<double>(interval_steps_);
+  const bool all_skipped = interval_steps_ == 0;
+  last_loss_ = all_skipped ? std::nan("") : interval_loss_ / static_cast<double>(interval_steps_);
   const double rate = interval_tokens_ / interval_seconds_;
   progress.interval(progress_state(step, outcome, last_loss_));
   if (folder != nullptr) {
@@ -431,6 +509,7 @@ void Trainer<T>::log_interval(RunFolder* folder, Progress& progress, std::int64_
                                 {"temperature", outcome.temperature},
                                 {"tokens_per_second", rate},
                                 {"seconds", step_seconds_}};
+    if (skipped_.total() > 0) line["skipped_steps"] = skipped_.total();
     for (std::size_t set = 0; data_.count() > 1 && set < interval_loss_of_set_.size(); ++set) {
       const SumOfBatches& sum = interval_loss_of_set_[set];
       if (sum.batches > 0)
@@ -447,6 +526,7 @@ template <class T>
 void Trainer<T>::write_checkpoint_file(RunFolder* folder, std::int64_t step) {
   last_checkpoint_ = checkpoint_path(options_.out, step);
   if (folder == nullptr) return;
+  const auto begin = Clock::now();
   CheckpointMeta meta{.encoder = start_.encoder,
                       .training = to_json(options_),
                       .state = {{"step", step},
@@ -456,14 +536,17 @@ void Trainer<T>::write_checkpoint_file(RunFolder* folder, std::int64_t step) {
                       .origin = start_.origin,
                       .step = step,
                       .tokenizer = data_.tokenizer()};
+  skipped_.write_to(meta.state);
   const std::vector<Real> parameters = read(parameters_), m = read(adamw_.m()), v = read(adamw_.v());
   write_checkpoint<Real>(last_checkpoint_, meta, table_, parameters, m, v);
   publish_last(folder->path(), last_checkpoint_);
   if (options_.keep > 0) remove_old_checkpoints(folder->path(), options_.keep);
+  time_limit_.checkpoint_took(seconds_since(begin));
 }
 
 template <class T>
 void Trainer<T>::evaluate(RunFolder* folder, Progress& progress, std::int64_t step) {
+  const auto begin = Clock::now();
   Embedder embedder(start_.encoder, table_, ops_, step_parameters());
   nlohmann::ordered_json line{{"step", step}};
   for (const auto& set : data_.sets()) {
@@ -475,6 +558,7 @@ void Trainer<T>::evaluate(RunFolder* folder, Progress& progress, std::int64_t st
     progress.say(fmt::format("step {}: {} {}", step, what, figures));
   }
   if (folder != nullptr) folder->append_metrics(line);
+  time_limit_.evaluation_took(seconds_since(begin));
 }
 
 template <class T>
@@ -489,31 +573,45 @@ void Trainer<T>::announce(Progress& progress) const {
 }
 
 template <class T>
+void Trainer<T>::say_why_stopped(Progress& progress, std::int64_t step, bool told) const {
+  const std::string cause =
+      told ? "by a signal" : fmt::format("for the --time-limit {}", options_.time_limit);
+  progress.say(fmt::format("stopped {} after step {}; '--resume {}' goes on", cause, step, options_.out));
+}
+
+template <class T>
 TrainingSummary Trainer<T>::run(RunFolder* folder, Progress& progress) {
   const auto begin = Clock::now();
   const StopSignal signal;
   announce(progress);
   std::int64_t step = start_.step;
+  if (checks_ranks()) {
+    std::array<std::uint64_t, 1> hash{};
+    ops_.content_hash(parameters_.data(), table_.size(), hash_.data());
+    hash_.read(hash);
+    compare_ranks(step, hash[0]);
+  }
   if (step == 0) {
     write_checkpoint_file(folder, 0);
   } else {
     last_checkpoint_ = checkpoint_path(options_.out, step);
   }
-  bool stop = false;
+  bool stop = false, told = false;
   step_end_ = Clock::now();
   std::deque<PendingStep> pending;
   // The device has the next step queued while the host looks at the results of the last one.
   const auto finish_oldest = [&] {
-    const StepOutcome outcome = finish_step(pending.front());
+    const StepOutcome outcome = finish_step(pending.front(), progress);
     const std::int64_t at = pending.front().step;
-    const bool last = at == total_steps_ || pending.front().stop;
+    const bool last = at == total_steps_ || pending.front().stops();
     pending.pop_front();
     progress.step(progress_state(at, outcome, outcome.loss));
     if (at % options_.log_every == 0 || last) log_interval(folder, progress, at, outcome);
   };
   while (step < total_steps_ && !stop) {
     pending.push_back(queue_step(++step, signal));
-    stop = pending.back().stop;
+    stop = pending.back().stops();
+    told = pending.back().told;
     const bool evaluates = options_.eval_every > 0 && step % options_.eval_every == 0 && !stop;
     const bool writes = step == total_steps_ || stop ||
                         (options_.checkpoint_every > 0 && step % options_.checkpoint_every == 0);
@@ -525,14 +623,13 @@ TrainingSummary Trainer<T>::run(RunFolder* folder, Progress& progress) {
   }
   std::array<std::int64_t, 1> peak{peak_memory_bytes()};
   communicator_.all_reduce_max(peak);
-  if (stop)
-    progress.say(fmt::format("stopped by a signal after step {}; '--resume {}' goes on", step, options_.out));
+  if (stop) say_why_stopped(progress, step, told);
   return {.steps = step,
           .loss = last_loss_,
           .seconds = seconds_since(begin),
           .tokens_per_second = step_seconds_ > 0 ? tokens_ / step_seconds_ : 0,
           .peak_memory = peak[0],
-          .stopped_by_signal = stop,
+          .stopped_early = stop,
           .checkpoint = last_checkpoint_};
 }
 

@@ -12,12 +12,12 @@
 namespace toller {
 
 struct TrainingSummary {
-  std::int64_t steps = 0;        ///< the run stands at
-  double loss = 0;               ///< mean of the last log interval
-  double seconds = 0;            ///< of this process's part of the run
-  double tokens_per_second = 0;  ///< of all ranks, encoded tokens over the time in steps
-  std::int64_t peak_memory = 0;  ///< bytes, of the rank that used most
-  bool stopped_by_signal = false;
+  std::int64_t steps = 0;            ///< the run stands at
+  double loss = 0;                   ///< mean of the last log interval
+  double seconds = 0;                ///< of this process's part of the run
+  double tokens_per_second = 0;      ///< of all ranks, encoded tokens over the time in steps
+  std::int64_t peak_memory = 0;      ///< bytes, of the rank that used most
+  bool stopped_early = false;        ///< by a signal, or for the time limit
   std::filesystem::path checkpoint;  ///< the last one written
 };
 

@@ -11,6 +11,7 @@
 #include "data/batch_plan.h"
 #include "error.h"
 #include "optim/schedule.h"
+#include "train/time_limit.h"
 
 namespace toller {
 namespace {
@@ -73,6 +74,9 @@ void for_each_option(Options& options, Visit visit) {
   visit("eval-split", options.eval_split);
   visit("eval-queries", options.eval_queries);
   visit("log-every", options.log_every);
+  visit("max-skipped-steps", options.max_skipped_steps);
+  visit("check-ranks-every", options.check_ranks_every);
+  visit("time-limit", options.time_limit);
   visit("device", options.machine.device);
   visit("precision", options.machine.precision);
   visit("communicator", options.machine.communicator);
@@ -163,6 +167,9 @@ void TrainingOptions::validate() const {
   require_at_least<std::int64_t>("eval-every", eval_every, 0);
   require_at_least<std::int64_t>("eval-queries", eval_queries, 0);
   require_at_least<std::int64_t>("log-every", log_every, 1);
+  require_at_least<std::int64_t>("max-skipped-steps", max_skipped_steps, 0);
+  require_at_least<std::int64_t>("check-ranks-every", check_ranks_every, 0);
+  time_limit_seconds();
   require_at_least("threads", threads, 0);
   for (const auto& [flag, value] :
        {std::pair{"layers", layers}, std::pair{"hidden-size", hidden_size}, std::pair{"heads", heads},
@@ -200,6 +207,10 @@ std::vector<LossTerm> TrainingOptions::loss_terms() const {
 
 std::vector<double> TrainingOptions::data_weight_list() const {
   return parse_list<double>("data-weights", data_weights, "a number", "2,1");
+}
+
+double TrainingOptions::time_limit_seconds() const {
+  return parse_duration("time-limit", time_limit);
 }
 
 std::vector<std::int64_t> TrainingOptions::matryoshka_dimensions() const {

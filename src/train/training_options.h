@@ -75,12 +75,16 @@ struct TrainingOptions {
   std::string eval_split = "dev";
   std::int64_t eval_queries = 500;
   std::int64_t log_every = 10;
+  std::int64_t max_skipped_steps = 10;   ///< in a row, for gradients that are not finite
+  std::int64_t check_ranks_every = 100;  ///< steps; 0: never
+  std::string time_limit = "0";          ///< seconds or hours:minutes:seconds; 0: none
   DeviceOptions machine;
   int threads =
       0;  ///< a rank; 0: OMP_NUM_THREADS, or the processors shared out over the ranks of the machine
 
   std::vector<LossTerm> loss_terms() const;
   std::vector<double> data_weight_list() const;
+  double time_limit_seconds() const;  ///< 0: none
   /// For that encoder; UsageError that names the flag where it does not have the dimensions that are wanted.
   LossSettings loss_settings(const EncoderConfig& encoder) const;
   std::vector<std::int64_t> matryoshka_dimensions() const;

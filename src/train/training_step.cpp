@@ -172,6 +172,9 @@ void TrainingStep<T>::compute_loss(const Share& share, const Embeddings& embeddi
   // encoded it.
   communicator_.reduce_scatter_sum(embeddings.d_document, counts,
                                    embeddings.d_embedding + share.query_values);
+  // A loss that is not finite makes the gradient so too, whatever its own gradient is: the step is skipped on
+  // all ranks. Adds 0 otherwise.
+  ops_.add_scalar(gradient.loss, 0, gradient.values + log_temperature_);
   if (weight != 1) ops_.scale(embeddings.d_embedding, share.local_values(), weight);
   if (parameters.learns_temperature) {
     ops_.add_scalar(embeddings.d_log_temperature, weight, gradient.values + log_temperature_);

@@ -108,6 +108,24 @@ TYPED_TEST(AdamWTest, UpdatesNothingWhenTheGradientIsNotFinite) {
   }
 }
 
+TYPED_TEST(AdamWTest, NamesTheSlicesThatAreNotFiniteInEachOfTheLastTwoUpdates) {
+  using T = TypeParam;
+  constexpr T kBad = std::numeric_limits<T>::quiet_NaN();
+  AdamW<T> optimizer(*this->ops_, {{0, 1, true}, {1, 2, false}, {3, 1, true}}, {});
+  T parameters[] = {1, 2, 3, 4};
+  const T first[] = {0, 1, kBad, 1}, second[] = {-kBad, 1, 2, std::numeric_limits<T>::infinity()};
+  const T fine[] = {1, 1, 1, 1};
+  using Slices = std::vector<std::size_t>;
+  optimizer.update(1, 0.1, first, parameters, nullptr);
+  EXPECT_EQ(optimizer.slices_not_finite(1), Slices{1});
+  optimizer.update(2, 0.1, second, parameters, nullptr);
+  EXPECT_EQ(optimizer.slices_not_finite(1), Slices{1});
+  EXPECT_EQ(optimizer.slices_not_finite(2), (Slices{0, 2}));
+  EXPECT_EQ(parameters[1], T(2));
+  optimizer.update(3, 0.1, fine, parameters, nullptr);
+  EXPECT_NE(parameters[1], T(2));
+}
+
 TYPED_TEST(AdamWTest, LeavesParametersAloneWithoutGradientAndDecay) {
   using T = TypeParam;
   AdamW<T> optimizer(*this->ops_, {{0, 2, false}}, {});

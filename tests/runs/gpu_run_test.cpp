@@ -82,6 +82,38 @@ TEST_F(GpuRun, EvaluatesWhileItTrains) {
   EXPECT_NE(output.find("step 2: train nDCG@10"), std::string::npos) << output;
 }
 
+TEST_F(GpuRun, StepsThatAreNotFiniteAreSkippedAndEndTheRun) {
+  train(1, "start", "--global-batch 64 --steps 1 --device cpu");
+  write_overflowing_model("start/last", "huge.h5");
+  for (const char* precision : {"bf16", "float"}) {
+    fs::remove_all(folder_->path() / "overflows");
+    const CommandResult result = run_command(
+        fmt::format("mpirun -np 2 {} train --data store.h5 --out overflows --device cuda --precision {} "
+                    "--max-length 20 --global-batch 64 --steps 5 --init huge.h5 --max-skipped-steps 2",
+                    program_, precision),
+        folder_->path(), seconds(60));
+    EXPECT_EQ(result.status, 1) << result.output;
+    for (const char* part :
+         {"step 2: the loss is", "2 in a row, 2 in all", "step 3: the loss is",
+          "embeddings.word_embeddings.weight", "3 in a row cannot be made", "overflows/step-00000000.h5"}) {
+      EXPECT_NE(result.output.find(part), std::string::npos) << part << " in: " << result.output;
+    }
+  }
+}
+
+TEST_F(GpuRun, ParametersThatDifferBetweenRanksAreNoticed) {
+  const std::string common = fmt::format(
+      "{} train --data store.h5 --out apart {} --global-batch 64 --steps 4 --device cuda --check-ranks-every "
+      "2",
+      program_, model_options_);
+  const CommandResult result =
+      run_command(fmt::format("mpirun -np 2 {} : -np 1 {} --lr 1.0000001e-3", common, common),
+                  folder_->path(), seconds(60));
+  EXPECT_EQ(result.status, 1) << result.output;
+  EXPECT_NE(result.output.find("after step 2, the parameters of rank 2 are not those"), std::string::npos)
+      << result.output;
+}
+
 TEST_F(GpuRun, TooLittleMemoryIsToldBeforeTheFirstStep) {
   const std::string command =
       fmt::format("HOST_CUDA_MEMORY={} {} train --data store.h5 {} --out small --global-batch 64 --steps 1",

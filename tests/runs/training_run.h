@@ -88,6 +88,16 @@ class TrainingRun : public testing::Test {
     return model;
   }
 
+  /// A model whose step is not finite: that of checkpoint `from`, with a huge gain.
+  static void write_overflowing_model(const std::string& from, const std::string& to) {
+    const CheckpointReader reader(folder_->path() / from);
+    std::vector<float> parameters(static_cast<std::size_t>(reader.table().size()));
+    reader.read_parameters(std::span<float>(parameters));
+    const TensorView& gain = reader.table().at("encoder.layer.0.output.LayerNorm.weight");
+    std::fill_n(parameters.begin() + gain.offset, gain.size, 1e38f);
+    write_checkpoint<float>(folder_->path() / to, reader.meta(), reader.table(), parameters, {}, {});
+  }
+
   static std::vector<double> losses(const std::string& out) {
     std::vector<double> values;
     std::ifstream in(folder_->path() / out / "metrics.jsonl");

@@ -1,6 +1,7 @@
 // Runs as users start them: ranks agree, a repeated run is the same bit by bit, and a run that was killed or
 // told to stop goes on as if nothing had happened.
 #include "runs/training_run.h"
+#include "runs/rank_processes.h"
 
 namespace toller {
 namespace {
@@ -61,7 +62,7 @@ TEST_F(TrainingRun, KilledAndResumedIsTheUndisturbedRun) {
       const int step = 10 * (1 + static_cast<int>(generator() % 6));
       wait_for(folder_->path() / "killed" / fmt::format("step-{:08}.h5", step));
       std::this_thread::sleep_for(std::chrono::milliseconds(generator() % 40));
-      run_command("pkill -9 -f 'toller train .*--out killed'", folder_->path(), seconds(10));
+      for (const auto& [rank, process] : rank_processes(folder_->path(), "killed")) kill(process, SIGKILL);
     });
     const CommandResult result =
         run_command(fmt::format("mpirun -np 2 toller train --data store.h5 --log-every 1 {} --out killed {}",
@@ -85,13 +86,12 @@ TEST_F(TrainingRun, ADamagedNewestCheckpointIsPassedOver) {
 }
 
 TEST_F(TrainingRun, ASignalSavesAndEndsInOrder) {
-  for (const char* signal : {"TERM", "USR1"}) {
+  for (const int signal : {SIGTERM, SIGUSR1}) {
     fs::remove_all(folder_->path() / "stopped");
     std::thread sender([&] {
       wait_for(folder_->path() / "stopped" / "step-00000010.h5");
       // To one rank alone: all agree to stop after the same step.
-      run_command(fmt::format("pkill -{} -o -f '^toller train .*--out stopped'", signal), folder_->path(),
-                  seconds(10));
+      EXPECT_TRUE(signal_rank(folder_->path(), "stopped", 0, signal));
     });
     const CommandResult result =
         run_command(fmt::format("mpirun -np 2 toller train --data store.h5 --log-every 1 {} --out stopped "

@@ -206,5 +206,42 @@ TEST(TrainingStep, FiveFloatStepsAgreeOverRanks) {
   }
 }
 
+/// Its value is not finite on one rank's part of the batch, its gradient is 0.
+class NotFiniteLoss final : public Loss<float> {
+ public:
+  explicit NotFiniteLoss(Ops<float>& ops) : ops_(ops) {}
+  void compute(const LossBatch<float>& batch, const float*, TensorCommunicator&,
+               const LossGradient<float>& gradient) override {
+    ops_.zero(gradient.query, batch.queries * batch.dimension);
+    ops_.zero(gradient.document, batch.candidates * batch.dimension);
+    *gradient.log_temperature = 0;
+    *gradient.value = batch.first_query == 0 ? std::numeric_limits<double>::infinity() : 1;
+  }
+  void take_memory(const LossSize&, Arena&) const override {}
+
+ private:
+  Ops<float>& ops_;
+};
+
+TEST(TrainingStepFaults, ALossThatIsNotFiniteMakesTheGradientSoOnAllRanks) {
+  const TokenStore store = synthetic_store({.vocabulary_size = 53});
+  const Setting setting;
+  const ParameterTable table(setting.config);
+  const std::vector<float> parameters = random_parameters<float>(table);
+  run_ranks(2, [&](Communicator& communicator) {
+    const Backend<float> backend = make_cpu_backend<float>(communicator);
+    NotFiniteLoss loss(*backend.ops);
+    BatchPlan plan(store, store.split("train"), setting.plan);
+    TrainingStep<float> step(setting.config, table, *backend.ops, *backend.communicator, {.max_length = 30});
+    GradientSums<float> sums(setting.config, table, *backend.communicator, 100);
+    std::vector<float> gradient(parameters.size());
+    double value = 0;
+    const float log_temperature = 0;
+    step.run({store, plan, loss}, plan.batch(0), 0, {parameters.data(), &log_temperature, false}, 0.5,
+             {gradient.data(), &value}, &sums);
+    EXPECT_FALSE(std::isfinite(gradient[table.at("loss.log_temperature").offset])) << communicator.rank();
+  });
+}
+
 }  // namespace
 }  // namespace toller

@@ -94,6 +94,10 @@ class CpuOps final : public Ops<T> {
   void adamw(std::span<const DecaySlice> slices, const T* gradient, const AdamWStep& step,
              const GradientClip& clip, T* parameter, T* m, T* v, T* copy) override;
 
+  void count_not_finite(const double* total, const T* x, const std::int64_t* bounds, std::int64_t parts,
+                        std::int64_t* count) override;
+  void content_hash(const T* x, std::int64_t n, std::uint64_t* result) override;
+
  private:
   /// sums [columns] += column sums of x [rows, columns], block by block.
   void add_column_sums(std::int64_t rows, std::int64_t columns, const T* x, T* sums);
