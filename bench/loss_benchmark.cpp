@@ -1,7 +1,7 @@
 // Losses over a global batch alone, on the CPU in float: B queries, one document each, random unit vectors of
 // 256 numbers. `mw` by way of its grid, pair by pair (`exact`, written out: time in B³), per query, and
-// `infonce` beside them; `wasserstein` (time in B³); the similarity losses of the B pairs. scores_per_second
-// counts B² scores.
+// `infonce` beside them; `wasserstein` (time in B³); `alignment_uniformity`; the similarity losses of the B
+// pairs. scores_per_second counts B² scores.
 //
 // What a loss costs beside its matrix products is what is left of it at few dimensions: LOSS_DIMENSION=8.
 // Before the grid form is timed, it is compared with the exact form on a smaller batch.
@@ -81,7 +81,10 @@ class Batch {
                   {},
                   offsets_,
                   grade_,
-                  gold_},
+                  gold_,
+                  0,
+                  0,
+                  {&queries_, 1}},
                  &log_temperature_, tensors_, {dquery_.data(), ddocument_.data(), &slope_, &value_});
     return value_;
   }
@@ -170,6 +173,11 @@ void wasserstein(benchmark::State& state) {
   measure(state, *make_wasserstein<float>(*device.ops, *device.score_ops, {}));
 }
 
+void alignment_uniformity(benchmark::State& state) {
+  Device device;
+  measure(state, *make_alignment_uniformity<float>(*device.ops, *device.score_ops, {}));
+}
+
 void similarity(benchmark::State& state, SimilarityKind kind) {
   Device device;
   measure(state, *make_similarity_loss<float>(*device.ops, *device.score_ops, {.kind = kind}));
@@ -197,6 +205,7 @@ BENCHMARK_CAPTURE(mw, exact, MwOptions{.exact = true})
 void with_sizes(benchmark::internal::Benchmark* benchmark) {
   benchmark->Arg(1024)->Arg(4096)->Arg(32768)->UseRealTime()->Unit(benchmark::kMillisecond);
 }
+BENCHMARK(alignment_uniformity)->Apply(with_sizes);
 BENCHMARK_CAPTURE(similarity, pearson, SimilarityKind::kPearson)->Apply(with_sizes);
 BENCHMARK_CAPTURE(similarity, rank_kl, SimilarityKind::kRankKl)->Apply(with_sizes);
 BENCHMARK_CAPTURE(similarity, pro, SimilarityKind::kPro)->Apply(with_sizes);

@@ -353,6 +353,17 @@ void CudaScoreOps<T>::column_terms(std::int64_t pairs, const ScorePair* pair, co
   toller::column_terms(pairs, pair, weight, count, column_value, column_slope, gradient, value, stream_);
 }
 
+template <class T>
+void CudaScoreOps<T>::shift_pairs(const ScoreTile& tile, std::int64_t pairs, const ScorePair* pair,
+                                  double amount, Real* scores) {
+  toller::shift_pairs(tile, pairs, pair, static_cast<float>(amount), scores, stream_);
+}
+
+template <class T>
+void CudaScoreOps<T>::add_log(double factor, const double* x, double* y) {
+  toller::add_log(factor, x, y, stream_);
+}
+
 template class CudaScoreOps<BFloat16>;
 template class CudaScoreOps<float>;
 

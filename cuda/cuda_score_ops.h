@@ -118,6 +118,10 @@ class CudaScoreOps final : public ScoreOps<T> {
                             const SimilarityTotals* totals, const double* inverse_temperature,
                             double* gradient, double* temperature_part) override;
 
+  void shift_pairs(const ScoreTile& tile, std::int64_t pairs, const ScorePair* pair, double amount,
+                   Real* scores) override;
+  void add_log(double factor, const double* x, double* y) override;
+
  private:
   cudaStream_t stream_;
   Workspace workspace_;

@@ -22,6 +22,10 @@ __global__ void add_scaled_number_kernel(double factor, const double* x, double*
   *y += factor * *x;
 }
 
+__global__ void add_log_kernel(double factor, const double* x, double* y) {
+  *y += factor * log(*x);
+}
+
 }  // namespace
 
 void add_scalar(const double* x, double factor, float* y, cudaStream_t stream) {
@@ -38,6 +42,10 @@ void divide(const double* total, const double* count, double* result, cudaStream
 
 void add_scaled_number(double factor, const double* x, double* y, cudaStream_t stream) {
   launch<add_scaled_number_kernel>(1, 1, 0, stream, factor, x, y);
+}
+
+void add_log(double factor, const double* x, double* y, cudaStream_t stream) {
+  launch<add_log_kernel>(1, 1, 0, stream, factor, x, y);
 }
 
 }  // namespace toller

@@ -17,4 +17,7 @@ void divide(const double* total, const double* count, double* result, cudaStream
 /// y [1] += factor · x [0].
 void add_scaled_number(double factor, const double* x, double* y, cudaStream_t stream);
 
+/// y [1] += factor · log x [0].
+void add_log(double factor, const double* x, double* y, cudaStream_t stream);
+
 }  // namespace toller

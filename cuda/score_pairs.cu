@@ -36,6 +36,12 @@ __global__ void __launch_bounds__(kThreads)
   for_pair(tile, pairs, pair, [&](std::int64_t place, std::int64_t) { scores[place] = -INFINITY; });
 }
 
+__global__ void __launch_bounds__(kThreads)
+    shift_pairs_kernel(ScoreTile tile, std::int64_t pairs, const ScorePair* pair, float amount,
+                       float* scores) {
+  for_pair(tile, pairs, pair, [&](std::int64_t place, std::int64_t) { scores[place] += amount; });
+}
+
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     add_pair_gradients_kernel(ScoreTile tile, std::int64_t pairs, const ScorePair* pair,
@@ -58,6 +64,12 @@ void mask_pairs(const ScoreTile& tile, std::int64_t pairs, const ScorePair* pair
                 cudaStream_t stream) {
   if (pairs == 0) return;
   launch<mask_pairs_kernel>(thread_blocks(pairs), kThreads, 0, stream, tile, pairs, pair, scores);
+}
+
+void shift_pairs(const ScoreTile& tile, std::int64_t pairs, const ScorePair* pair, float amount,
+                 float* scores, cudaStream_t stream) {
+  if (pairs == 0) return;
+  launch<shift_pairs_kernel>(thread_blocks(pairs), kThreads, 0, stream, tile, pairs, pair, amount, scores);
 }
 
 template <class T>

@@ -29,6 +29,10 @@ void read_pairs(const ScoreTile& tile, std::int64_t pairs, const ScorePair* pair
 void mask_pairs(const ScoreTile& tile, std::int64_t pairs, const ScorePair* pair, float* scores,
                 cudaStream_t stream);
 
+/// scores += amount at the pairs in the tile. Pairs are distinct.
+void shift_pairs(const ScoreTile& tile, std::int64_t pairs, const ScorePair* pair, float amount,
+                 float* scores, cudaStream_t stream);
+
 /// max [n] = −∞, sum [n] = 0.
 void reset_lines(std::int64_t n, float* max, double* sum, cudaStream_t stream);
 

@@ -114,6 +114,10 @@ po::options_description declare_options(TrainingOptions& options, std::string& r
                   "positive's)")(
       "hinge-weights", into(options.hinge_weights, "X,X"),
       "of the two directions with --negatives batch: queries meet documents, documents meet queries")(
+      "uniformity", into(options.uniformity, "NAME"),
+      "alignment-uniformity: calibrated (documents of one query drive each other apart less) or plain")(
+      "uniformity-weight", into(options.uniformity_weight),
+      "alignment-uniformity: of the uniformities against the alignment")(
       "pg-samples", into(options.pg_samples), "pg-rank: rankings drawn a query")(
       "pg-cutoff", into(options.pg_cutoff), "pg-rank: k of nDCG@k")(
       "matryoshka", into(options.matryoshka, "N,N,…"),

@@ -376,6 +376,14 @@ class ScoreOps {
   virtual void column_terms(std::int64_t pairs, const ScorePair* pair, const double* weight,
                             const double* count, const double* column_value, const double* column_slope,
                             double* gradient, double* value) = 0;
+
+  // ---- uniformity: the logarithm of a mean over pairs
+  // ---------------------------------------------------------------------------------------------------------
+  /// scores += amount at the pairs in the tile. Pairs are distinct.
+  virtual void shift_pairs(const ScoreTile& tile, std::int64_t pairs, const ScorePair* pair, double amount,
+                           Real* scores) = 0;
+  /// y [1] += factor · log x [0].
+  virtual void add_log(double factor, const double* x, double* y) = 0;
 };
 
 /// The CPU implementation: one exponential an element and direction, in vector loops; rows, or strips of

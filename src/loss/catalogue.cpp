@@ -54,6 +54,12 @@ constexpr LossDescription kLosses[] = {
      "the same with the sign reversed, -log sigmoid(c (s_n - s_p)): makes a model forget (--forget)",
      "queries with the documents that they are not to find any more", "MMRecUn 2024, by abstract",
      "10 B M d"},
+    {"alignment-uniformity",
+     "mean over queries and positives p of |q - p|^2, + w/2 (log mean e^(-2 |q - q'|^2) + log mean e^(-2 |d "
+     "- "
+     "d'|^2 + 4 [d' not of d's query]))",
+     "positives; the batch's queries repel each other, and so do its documents (--uniformity)",
+     "Wang & Isola 2020; CM3, arXiv 2508.01226", "6 B^2 d + 8 M^2 d"},
     {"pearson", "1 - correlation of the scores with g", kPairs, "CoDiEmb, arXiv 2508.11442", "B d",
      LossData::kScoredPairs},
     {"rank-kl", "KL divergence of softmax(s/t) from softmax(u/t), u from 1 down to 0 by the ranks of g; / B",
@@ -111,6 +117,8 @@ std::unique_ptr<Loss<T>> make_named_loss(const std::string& name, const LossSett
     return make_similarity_loss<T>(ops, score_ops, {.kind = *kind});
   }
   if (name == "mw") return make_mw<T>(ops, score_ops, settings.mw);
+  if (name == "alignment-uniformity")
+    return make_alignment_uniformity<T>(ops, score_ops, settings.alignment_uniformity);
   if (name == "wasserstein") return make_wasserstein<T>(ops, score_ops, {});
   return make_infonce<T>(ops, score_ops, {.symmetric = settings.symmetric});
 }

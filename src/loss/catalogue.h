@@ -50,6 +50,7 @@ struct LossSettings {
   /// scale of bpr unless it is 0), or the query's own documents alone, with `list`.
   bool own_negatives = false;
   PairLossOptions pair;
+  AlignmentUniformityOptions alignment_uniformity;
   MatryoshkaOptions matryoshka;  ///< of the whole; no dimensions: embeddings as they are
 };
 

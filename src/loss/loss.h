@@ -49,6 +49,9 @@ struct LossBatch {
   /// this rank's first query in it.
   std::int64_t step = 0;
   std::int64_t first_query = 0;
+
+  /// Queries of every rank, in rank order, for losses that gather them. Empty: not known.
+  std::span<const std::int64_t> query_counts = {};
 };
 
 /// Where the results go; memory of the device.
@@ -216,6 +219,32 @@ struct WassersteinOptions {
 template <class T>
 std::unique_ptr<Loss<T>> make_wasserstein(Ops<T>& ops, ScoreOps<T>& score_ops,
                                           const WassersteinOptions& options);
+
+struct AlignmentUniformityOptions {
+  double uniformity_weight = 1;   ///< γ
+  bool calibrated = true;         ///< similar documents drive each other apart less
+  std::int64_t tile_rows = 0;     ///< queries or documents a tile; 0: what suits the device
+  std::int64_t tile_columns = 0;  ///< likewise
+};
+
+/// Alignment and calibrated uniformity of unit vectors (CM³, arXiv 2508.01226; Wang & Isola, arXiv
+/// 2005.10242):
+///   L = 1/B Σ_i mean_{p ∈ P(i)} ‖q_i − d_p‖² + γ/2 (U_q + U_d),
+///   U_q = log mean_{i ≠ j} e^{−2 ‖q_i − q_j‖²},   U_d = log mean_{x ≠ y} e^{−2 (‖d_x − d_y‖² − 2 + 2 s_xy)}
+/// over all queries and all documents of the global batch; U_d is that of the queries where not `calibrated`.
+/// s_xy is 1 where x, which query i brought, is a positive of i, and y is another positive of i or excluded
+/// for it; else 0. Embeddings are divided by their norms first; a zero vector stays zero, counts as being at
+/// right angles to all others, and has no gradient. A mean over no pairs has no U. There is no temperature.
+///
+/// Work: 6 B² d + 8 M² d operations over all ranks, each of which has the rows of its queries and of the
+/// documents that these brought. Memory: O(tile + b + own documents), the queries of all ranks, and all of
+/// the embeddings and their gradients a second time; the queries are gathered. A NaN among the embeddings
+/// makes the value NaN. Throws UsageError for options out of range; compute() throws Error for lists that do
+/// not fit the batch, and for a batch that does not say how many queries each rank has and which documents
+/// its queries brought.
+template <class T>
+std::unique_ptr<Loss<T>> make_alignment_uniformity(Ops<T>& ops, ScoreOps<T>& score_ops,
+                                                   const AlignmentUniformityOptions& options);
 
 /// A loss of pairs of texts with gold scores (the family of device/lists/similarity_loss.h; CoDiEmb, arXiv
 /// 2508.11442; formulas in docs/losses.md). A pair is a query and the one document that it brought, its gold

@@ -88,12 +88,21 @@ class ScoreWalk {
   /// The tile's part of the embeddings' gradients. Tiles come in the order of for_each().
   void add_embedding_gradients(const ScoreTile& tile, const T* score_gradient,
                                const LossGradient<T>& gradient) const {
+    add_query_gradients(tile, score_gradient, tile.column == 0 ? 0 : 1, gradient.query);
+    add_document_gradients(tile, score_gradient, tile.row == 0 ? 0 : 1, gradient.document);
+  }
+  /// d_query [b, d] = beta · d_query + the tile's part, in the tile's rows alone.
+  void add_query_gradients(const ScoreTile& tile, const T* score_gradient, double beta, Real* d_query) const {
     const std::int64_t d = batch_->dimension;
     ops_.gemm(false, false, tile.rows, d, tile.columns, score_gradient, tile.columns,
-              batch_->document + tile.column * d, d, tile.column == 0 ? 0 : 1, gradient.query + tile.row * d,
-              d);
+              batch_->document + tile.column * d, d, beta, d_query + tile.row * d, d);
+  }
+  /// d_document [M, d] likewise, in the tile's columns alone.
+  void add_document_gradients(const ScoreTile& tile, const T* score_gradient, double beta,
+                              Real* d_document) const {
+    const std::int64_t d = batch_->dimension;
     ops_.gemm(true, false, tile.columns, d, tile.rows, score_gradient, tile.columns,
-              batch_->query + tile.row * d, d, tile.row == 0 ? 0 : 1, gradient.document + tile.column * d, d);
+              batch_->query + tile.row * d, d, beta, d_document + tile.column * d, d);
   }
 
  private:
@@ -193,6 +202,21 @@ class ScoreTiles {
                                   memory_.positive_gradient + positives.first, memory_.inverse_temperature,
                                   memory_.gradient);
     walk_.add_embedding_gradients(tile, memory_.gradient, gradient);
+  }
+
+  /// The positives' gradients alone, added to what the embeddings' gradients hold. Touches the tiles that
+  /// have positives.
+  void add_positive_gradients(const LossGradient<T>& gradient) {
+    for_each([&](const ScoreTile& tile) {
+      if (!has_positives(tile)) return;
+      const Range positives = positives_of(tile);
+      ops_.zero(memory_.gradient, tile.rows * tile.columns);
+      score_ops_.add_pair_gradients(tile, positives.count, positive_ + positives.first,
+                                    memory_.positive_gradient + positives.first, memory_.inverse_temperature,
+                                    memory_.gradient);
+      walk_.add_query_gradients(tile, memory_.gradient, 1, gradient.query);
+      walk_.add_document_gradients(tile, memory_.gradient, 1, gradient.document);
+    });
   }
 
  private:

@@ -54,6 +54,8 @@ void for_each_option(Options& options, Visit visit) {
   visit("negatives", options.negatives);
   visit("hinge-negatives", options.hinge_negatives);
   visit("hinge-weights", options.hinge_weights);
+  visit("uniformity", options.uniformity);
+  visit("uniformity-weight", options.uniformity_weight);
   visit("pg-samples", options.pg_samples);
   visit("pg-cutoff", options.pg_cutoff);
   visit("matryoshka", options.matryoshka);
@@ -188,6 +190,8 @@ void TrainingOptions::validate() const {
   require_choice("--negatives", negatives, {"batch", "own"});
   hinge_negatives_from_name(hinge_negatives);
   hinge_direction_weights(hinge_weights);
+  require_choice("--uniformity", uniformity, {"plain", "calibrated"});
+  require_range("uniformity-weight", uniformity_weight, 0, kInfinity);
   require_at_least("pg-samples", pg_samples, 2);
   require_at_least("pg-cutoff", pg_cutoff, 1);
   loss_terms();
@@ -249,6 +253,8 @@ LossSettings TrainingOptions::loss_settings(const EncoderConfig& encoder) const 
   const auto [query_weight, document_weight] = hinge_direction_weights(hinge_weights);
   settings.pair = {
       .margin = margin, .negatives = met, .query_weight = query_weight, .document_weight = document_weight};
+  settings.alignment_uniformity = {.uniformity_weight = uniformity_weight,
+                                   .calibrated = uniformity == "calibrated"};
   settings.matryoshka = {.dimensions = matryoshka_dimensions(), .normalize = encoder.normalize};
   if (!matryoshka.empty() && settings.matryoshka.dimensions.front() > encoder.hidden_size) {
     fail_usage("--matryoshka {}: the model's embeddings have {} dimensions", matryoshka, encoder.hidden_size);

@@ -48,10 +48,12 @@ struct TrainingOptions {
   std::string mw_scope = "batch";  ///< or "query"
   double list_scale = 0;           ///< c of the pairwise losses; 0: each its own
   double margin = 0.2;
-  double teacher_temperature = 1;       ///< kl
-  std::string negatives = "batch";      ///< of hinge, bpr and reverse-bpr; or "own"
-  std::string hinge_negatives = "all";  ///< or "hardest", "semi-hard"
-  std::string hinge_weights = "1,1";    ///< of the loss of the queries and of that of the documents
+  double teacher_temperature = 1;         ///< kl
+  std::string negatives = "batch";        ///< of hinge, bpr and reverse-bpr; or "own"
+  std::string hinge_negatives = "all";    ///< or "hardest", "semi-hard"
+  std::string hinge_weights = "1,1";      ///< of the loss of the queries and of that of the documents
+  std::string uniformity = "calibrated";  ///< or "plain"
+  double uniformity_weight = 1;
   std::int32_t pg_samples = 16, pg_cutoff = 10;
   std::string matryoshka;  ///< "384,128,64": the loss of embeddings cut to each of these; empty: as they are
 

@@ -62,14 +62,13 @@ std::vector<PackedBatch> TrainingStep<T>::pack_share(const TokenStore& store, co
 }
 
 template <class T>
-std::vector<std::int64_t> TrainingStep<T>::gather_counts(const GlobalBatch& batch) const {
-  std::vector<std::int64_t> counts;
+void TrainingStep<T>::count_by_rank(const GlobalBatch& batch, Share& share) const {
   for (int rank = 0; rank < communicator_.size(); ++rank) {
-    const BatchShare share = batch_share(batch.size(), rank, communicator_.size());
-    const std::int64_t documents = batch.document_offsets[share.last] - batch.document_offsets[share.first];
-    counts.push_back(documents * encoder_.dimension());
+    const BatchShare rows = batch_share(batch.size(), rank, communicator_.size());
+    const std::int64_t documents = batch.document_offsets[rows.last] - batch.document_offsets[rows.first];
+    share.query_counts.push_back(rows.last - rows.first);
+    share.gather_counts.push_back(documents * encoder_.dimension());
   }
-  return counts;
 }
 
 template <class T>
@@ -77,7 +76,7 @@ typename TrainingStep<T>::Share TrainingStep<T>::make_share(const TokenStore& st
                                                             std::int64_t micro_batch) const {
   Share share;
   share.rows = batch_share(batch.size(), communicator_.rank(), communicator_.size());
-  share.gather_counts = gather_counts(batch);
+  count_by_rank(batch, share);
   share.chunks = pack_share(store, batch, share.rows, micro_batch);
   share.recomputes = micro_batch > 0 && micro_batch < share.rows.last - share.rows.first;
   share.query_values = (share.rows.last - share.rows.first) * encoder_.dimension();
@@ -162,7 +161,8 @@ void TrainingStep<T>::compute_loss(const Share& share, const Embeddings& embeddi
                      .own_grade = relations_.own_grade,
                      .own_teacher = relations_.own_score,
                      .step = index,
-                     .first_query = share.rows.first},
+                     .first_query = share.rows.first,
+                     .query_counts = share.query_counts},
                     parameters.log_temperature, communicator_,
                     {.query = embeddings.d_embedding,
                      .document = embeddings.d_document,

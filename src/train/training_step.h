@@ -92,6 +92,7 @@ class TrainingStep {
   struct Share {
     BatchShare rows;
     bool recomputes = false;                  ///< a micro-batch is smaller than the share
+    std::vector<std::int64_t> query_counts;   ///< queries of each rank
     std::vector<std::int64_t> gather_counts;  ///< elements of document embeddings that each rank brings
     std::vector<PackedBatch> chunks;
     std::vector<PackedSequences> sequences;  ///< the chunks on the device
@@ -126,7 +127,7 @@ class TrainingStep {
   std::vector<PackedBatch> pack_share(const TokenStore& store, const GlobalBatch& batch,
                                       const BatchShare& share, std::int64_t micro_batch) const;
   /// Documents a rank brings, in elements of embeddings.
-  std::vector<std::int64_t> gather_counts(const GlobalBatch& batch) const;
+  void count_by_rank(const GlobalBatch& batch, Share& share) const;
   StepWork work(const Share& share) const;
 
   EncoderConfig config_;

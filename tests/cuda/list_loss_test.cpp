@@ -238,6 +238,10 @@ TEST(NumbersOnTheDevice, AreDividedAndAdded) {
   EXPECT_EQ(y.values()[0], -0.75);
   divide(x.data(), none.data(), y.data(), nullptr);
   EXPECT_EQ(y.values()[0], 0);
+  add_log(-0.5, x.data(), y.data(), nullptr);
+  EXPECT_NEAR(y.values()[0], -0.5 * std::log(3), 1e-15);
+  add_log(1, none.data(), y.data(), nullptr);
+  EXPECT_EQ(y.values()[0], -std::numeric_limits<double>::infinity());
 }
 
 }  // namespace

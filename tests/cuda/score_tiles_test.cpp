@@ -369,6 +369,21 @@ TEST(ScorePairsOnTheDevice, AreReadAndMasked) {
   mask_pairs(kTile, 0, nullptr, nullptr, nullptr);
 }
 
+TEST(ScorePairsOnTheDevice, AreShifted) {
+  const std::vector<ScorePair> pairs = pairs_around_tile();
+  const auto count = static_cast<std::int64_t>(pairs.size());
+  DeviceArray<ScorePair> device_pairs(pairs);
+  std::vector<double> scores = random_scores(kTile.rows, kTile.columns, 1);
+  auto device_scores = on_device<float>(scores);
+  shift_pairs(kTile, count, device_pairs.data(), -0.25f, device_scores.data(), nullptr);
+  shift_pairs(kTile, 0, nullptr, 1, nullptr, nullptr);
+  for (const ScorePair& pair : pairs) {
+    const std::int64_t place = place_of(pair);
+    if (place >= 0) scores[place] -= 0.25;  // −∞ stays
+  }
+  EXPECT_EQ(device_scores.doubles(), rounded<float>(scores));
+}
+
 TYPED_TEST(ScoreTilesOnTheDevice, TakeThePairsGradients) {
   using T = TypeParam;
   const std::vector<ScorePair> pairs = pairs_around_tile();

@@ -172,6 +172,19 @@ DeviceBuffer<E> result_buffer(DeviceMemory& memory, std::int64_t n) {
   return buffer;
 }
 
+/// How many queries each rank has, from what this one has.
+template <class T>
+std::vector<std::int64_t> gather_counts(std::int64_t queries, const Backend<T>& backend) {
+  const int ranks = backend.communicator->size();
+  std::vector<double> counts(static_cast<std::size_t>(ranks));
+  counts[static_cast<std::size_t>(backend.communicator->rank())] = static_cast<double>(queries);
+  DeviceBuffer<double> sums(*backend.ops, ranks);
+  sums.write(counts);
+  backend.communicator->all_reduce_sum(sums.data(), ranks);
+  sums.read(counts);
+  return {counts.begin(), counts.end()};
+}
+
 /// The loss of queries [first, last) of the problem, one rank's part.
 template <class T>
 LossResult compute_loss(Loss<T>& loss, const LossProblem& problem, std::int64_t first, std::int64_t last,
@@ -181,6 +194,7 @@ LossResult compute_loss(Loss<T>& loss, const LossProblem& problem, std::int64_t 
   const std::int64_t d = problem.dimension, query_values = (last - first) * d,
                      document_values = problem.candidates * d;
   const JoinedLists positive(problem.positive, first, last), excluded(problem.excluded, first, last);
+  const std::vector<std::int64_t> counts = gather_counts(last - first, backend);
   const auto own_offsets = part_of(problem.own_offsets, first, last + 1);
   const std::int64_t own_first = own_offsets.empty() ? 0 : own_offsets.front(),
                      own_last = own_offsets.empty() ? 0 : own_offsets.back();
@@ -206,7 +220,8 @@ LossResult compute_loss(Loss<T>& loss, const LossProblem& problem, std::int64_t 
                 .own_grade = part_of(problem.grade, own_first, own_last),
                 .own_teacher = part_of(problem.teacher, own_first, own_last),
                 .step = problem.step,
-                .first_query = problem.first_query + first},
+                .first_query = problem.first_query + first,
+                .query_counts = counts},
                log_temperature.data(), *backend.communicator,
                {.query = d_query.data(),
                 .document = d_document.data(),

@@ -64,6 +64,8 @@ TEST(TrainingOptions, RefusalsNameTheFlag) {
       {"--hinge-weights", [](auto& o) { o.hinge_weights = "1,x"; }},
       {"--hinge-weights", [](auto& o) { o.hinge_weights = "1,nan"; }},
       {"--hinge-weights", [](auto& o) { o.hinge_weights = "1,1,1"; }},
+      {"--uniformity", [](auto& o) { o.uniformity = "none"; }},
+      {"--uniformity-weight", [](auto& o) { o.uniformity_weight = -1; }},
       {"--pg-samples", [](auto& o) { o.pg_samples = 1; }},
       {"--matryoshka", [](auto& o) { o.matryoshka = "64,128"; }},
       {"--matryoshka", [](auto& o) { o.matryoshka = "64,64"; }},
@@ -114,6 +116,17 @@ TEST(TrainingOptions, PairLossesTakeTheirs) {
   options.negatives = "own";
   EXPECT_TRUE(options.loss_settings(encoder).own_negatives);
   EXPECT_EQ(training_options_from_json({{"margin", 0.3}}, "an older run").negatives, "own");
+}
+
+TEST(TrainingOptions, AlignmentAndUniformityTakeTheirs) {
+  TrainingOptions options;
+  const EncoderConfig encoder = encoder_config_for(options, 1000, 64);
+  EXPECT_TRUE(options.loss_settings(encoder).alignment_uniformity.calibrated);
+  options.uniformity = "plain";
+  options.uniformity_weight = 0.25;
+  const AlignmentUniformityOptions settings = options.loss_settings(encoder).alignment_uniformity;
+  EXPECT_FALSE(settings.calibrated);
+  EXPECT_EQ(settings.uniformity_weight, 0.25);
 }
 
 TEST(TrainingOptions, GoThroughJson) {

@@ -22,6 +22,7 @@ struct Setting {
   EncoderConfig config = small_config();
   BatchPlanOptions plan{.seed = 7, .global_batch = 12, .positives = 2, .hard_negatives = 1};
   bool symmetric = false;
+  bool uniformity = false;  ///< with alignment, in InfoNCE's place: a loss that gathers queries
   std::int64_t micro_batch = 0;
   std::int32_t max_length = 30;  // cuts the longest texts
 };
@@ -33,13 +34,22 @@ struct Outcome {
   std::vector<T> gradient;
 };
 
+template <class T>
+std::unique_ptr<Loss<T>> make_loss(const Setting& setting, const Backend<T>& backend) {
+  if (setting.uniformity) {
+    return make_alignment_uniformity<T>(*backend.ops, *backend.score_ops,
+                                        {.uniformity_weight = 0.5, .tile_columns = 8});
+  }
+  return make_infonce<T>(*backend.ops, *backend.score_ops,
+                         {.symmetric = setting.symmetric, .tile_columns = 8});
+}
+
 /// Loss and gradient of one batch, summed over ranks.
 template <class T>
 Outcome<T> run_rank(const Setting& setting, const TokenStore& store, const std::vector<T>& parameters,
                     std::int64_t index, Communicator& communicator) {
   const Backend<T> backend = make_cpu_backend<T>(communicator);
-  const auto loss =
-      make_infonce<T>(*backend.ops, *backend.score_ops, {.symmetric = setting.symmetric, .tile_columns = 8});
+  const auto loss = make_loss<T>(setting, backend);
   const ParameterTable table(setting.config);
   BatchPlan plan(store, store.split("train"), setting.plan);
   TrainingStep<T> step(
@@ -116,9 +126,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(TrainingStep, RanksDoNotChangeTheGradient) {
   const TokenStore store = synthetic_store({.vocabulary_size = 53});
-  for (const bool symmetric : {false, true}) {
-    Setting setting;
-    setting.symmetric = symmetric;
+  for (const Setting& setting : {Setting{}, Setting{.symmetric = true}, Setting{.uniformity = true}}) {
     const auto parameters = random_parameters<double>(ParameterTable(setting.config));
     // Batch 3 is the last of the epoch and has 4 queries: with 6 ranks, some have none.
     for (const std::int64_t index : {0, 3}) {

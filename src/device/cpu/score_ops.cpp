@@ -327,6 +327,15 @@ class CpuScoreOps final : public ScoreOps<T> {
     }
     *value += total;
   }
+
+  void shift_pairs(const ScoreTile& tile, std::int64_t pairs, const ScorePair* pair, double amount,
+                   T* scores) override {
+    for_pairs_in(tile, pairs, pair,
+                 [&](std::int64_t place, std::int64_t) { scores[place] += static_cast<T>(amount); });
+  }
+  void add_log(double factor, const double* x, double* y) override {
+    *y += factor * std::log(*x);
+  }
 };
 
 template <class T>
