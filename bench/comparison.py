@@ -1,6 +1,6 @@
 """Fair comparisons of training settings: the same number of trials each with one seed, the best again with others.
 
-What `compare_losses.py` and `compare_similarity.py` share. Runs that are there already are not repeated.
+What `compare_losses.py`, `compare_similarity.py` and `compare_fusions.py` share. Runs that are there already are not repeated.
 """
 import argparse
 import json
@@ -21,14 +21,25 @@ class Comparison:
     def __init__(self, options, common, evaluate, metrics, splits=("test",)):
         self.options, self.common, self.evaluate, self.metrics, self.splits = options, common, evaluate, metrics, splits
 
-    def measure(self, name, arguments, seed, split):
-        """Trains, unless that was done, and evaluates: the metrics of the split."""
-        folder = os.path.join(self.options.out, "-".join([name, *arguments[1::2], f"seed{seed}"]).replace(":", "x"))
-        result = os.path.join(folder, f"{split}.json")
+    def folder(self, name, arguments, seed):
+        return os.path.join(self.options.out, "-".join([name, *arguments[1::2], f"seed{seed}"]).replace(":", "x"))
+
+    def train(self, name, arguments, seed):
+        """The folder of the run, which is trained unless that was done."""
+        folder = self.folder(name, arguments, seed)
         if not os.path.exists(os.path.join(folder, "last")):
             self.toller(["train", *self.common, *arguments, "--seed", str(seed), "--out", folder])
+        return folder
+
+    def measure(self, name, arguments, seed, split):
+        """Trains and evaluates, what of it was not done: the metrics of the split."""
+        folder = self.train(name, arguments, seed)
+        return self.measure_model(folder, split, os.path.join(folder, f"{split}.json"))
+
+    def measure_model(self, model, split, result):
+        """The metrics of a model, kept in the file `result`."""
         if not os.path.exists(result):
-            self.toller(["evaluate", "--device", "cpu", *self.evaluate, "--model", folder, "--split", split, "--json", result])
+            self.toller(["evaluate", "--device", "cpu", *self.evaluate, "--model", model, "--split", split, "--json", result])
         with open(result, encoding="utf-8") as file:
             found = json.load(file)
         return {metric: found[metric] for metric in self.metrics}

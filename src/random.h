@@ -19,6 +19,7 @@ enum class RandomStream : std::uint32_t {
   kSplit = 5,
   kRanking = 6,
   kTaskOrder = 7,
+  kFusion = 8,
 };
 
 using PhiloxBlock = std::array<std::uint32_t, 4>;

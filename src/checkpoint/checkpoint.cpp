@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "error.h"
 
@@ -10,21 +11,24 @@ namespace toller {
 namespace {
 
 constexpr const char* kKind = "checkpoint";
+constexpr const char* kParameters = "/parameters";
 constexpr const char* kTokenizer = "/state/tokenizer";
 
 std::string parameter_name(const TensorView& tensor) {
-  return "/parameters/" + tensor.name;
+  return std::string(kParameters) + '/' + tensor.name;
 }
 
 std::string moment_name(const char* moment, const TensorView& tensor) {
   return std::string("/optimizer/") + moment + "/" + tensor.name;
 }
 
+/// `values` are those of the data set from element `first` on.
 template <class T>
-void check_finite(const std::filesystem::path& path, const std::string& name, std::span<const T> values) {
+void check_finite(const std::filesystem::path& path, const std::string& name, std::span<const T> values,
+                  std::int64_t first = 0) {
   const auto found = std::ranges::find_if(values, [](T value) { return !std::isfinite(value); });
   if (found == values.end()) return;
-  fail("{}: data set {}: element {} is {}", path.string(), name, found - values.begin(), *found);
+  fail("{}: data set {}: element {} is {}", path.string(), name, first + (found - values.begin()), *found);
 }
 
 void check_format(const Hdf5Reader& file) {
@@ -42,7 +46,7 @@ void check_format(const Hdf5Reader& file) {
 /// A config may ask for any number of tensors of any size; the file must be able to hold them before a table
 /// is made of it.
 void check_sizes(const Hdf5Reader& file, const EncoderConfig& config) {
-  const auto tensors = file.list("/parameters").size();
+  const auto tensors = file.list(kParameters).size();
   if (static_cast<std::size_t>(config.layers) > tensors) {
     fail("{}: config says {} layers, but /parameters has {} tensors", file.path().string(), config.layers,
          tensors);
@@ -77,15 +81,75 @@ CheckpointMeta read_meta(const Hdf5Reader& file) {
   return meta;
 }
 
+/// `name` with `from` exchanged for `to`; nothing if the rename is not about it.
+std::optional<std::string> renamed(const std::string& name, const TensorRename& rename) {
+  if (!rename.from.ends_with('*')) return name == rename.from ? std::optional(rename.to) : std::nullopt;
+  const std::string_view beginning(rename.from.data(), rename.from.size() - 1);
+  if (!name.starts_with(beginning)) return std::nullopt;
+  return rename.to.substr(0, rename.to.size() - 1) + name.substr(beginning.size());
+}
+
+nlohmann::json config_json(const CheckpointMeta& meta) {
+  nlohmann::json config = {{"encoder", to_json(meta.encoder)}, {"origin", meta.origin}};
+  if (!meta.training.is_null()) config["training"] = meta.training;
+  if (!meta.state.is_null()) config["state"] = meta.state;
+  return config;
+}
+
+}  // namespace
+
+CheckpointReader::CheckpointReader(const std::filesystem::path& path,
+                                   const std::vector<TensorRename>& renames)
+    : file_(path), meta_(read_meta(file_)), table_(meta_.encoder) {
+  find_names(renames);
+  type_ = check_tensors(kParameters);
+  has_optimizer_ = file_.has("/optimizer");
+  if (!has_optimizer_) return;
+  check_tensors("/optimizer/m");
+  check_tensors("/optimizer/v");
+}
+
+void CheckpointReader::find_names(const std::vector<TensorRename>& renames) {
+  std::set<std::string> known;
+  for (const TensorView& tensor : table_.tensors()) known.insert(tensor.name);
+  for (const std::string& stored : file_.list(kParameters)) {
+    std::string name = stored;
+    for (std::size_t index = 0; index < renames.size() && !known.contains(stored); ++index) {
+      const auto other = renamed(stored, renames[index]);
+      if (!other) continue;
+      name = *other;
+      applied_renames_.insert(index);
+      break;
+    }
+    const auto [place, is_new] = stored_names_.emplace(name, stored);
+    if (!is_new) {
+      fail("{}: data sets {}/{} and {}/{} cannot both be tensor {}", path().string(), kParameters,
+           place->second, kParameters, stored, name);
+    }
+  }
+}
+
+std::string CheckpointReader::dataset_name(const std::string& group, const TensorView& tensor) const {
+  const auto found = stored_names_.find(tensor.name);
+  return group + '/' + (found == stored_names_.end() ? tensor.name : found->second);
+}
+
 /// The members of a group must be the table's tensors, with their shapes and one float type, which is
 /// returned.
-ElementType check_tensors(const Hdf5Reader& file, const std::string& group, const ParameterTable& table) {
-  const std::string path = file.path().string();
-  std::vector<std::string> unknown = file.list(group);
+ElementType CheckpointReader::check_tensors(const std::string& group) const {
+  const std::string path = file_.path().string();
+  std::vector<std::string> unknown = file_.list(group);
+  for (const TensorView& tensor : table_.tensors()) {
+    std::erase(unknown, dataset_name(group, tensor).substr(group.size() + 1));
+  }
   ElementType type = ElementType::kOther;
-  for (const TensorView& tensor : table.tensors()) {
-    const std::string name = group + "/" + tensor.name;
-    const DatasetInfo info = file.info(name);
+  for (const TensorView& tensor : table_.tensors()) {
+    const std::string name = dataset_name(group, tensor);
+    if (!unknown.empty() && !file_.has(name)) {
+      fail("{}: data set {}: is missing, and {}/{} is no tensor of this model; `toller fuse --map` renames",
+           path, name, group, unknown.front());
+    }
+    const DatasetInfo info = file_.info(name);
     if (info.shape != tensor.shape) {
       fail("{}: data set {}: expected shape [{}], found [{}]", path, name, fmt::join(tensor.shape, ", "),
            fmt::join(info.shape, ", "));
@@ -98,35 +162,31 @@ ElementType check_tensors(const Hdf5Reader& file, const std::string& group, cons
       fail("{}: data set {}: is {}, the tensors before it are {}", path, name, element_name(info.type),
            element_name(type));
     }
-    std::erase(unknown, tensor.name);
   }
   if (!unknown.empty()) fail("{}: data set {}/{} is no tensor of this model", path, group, unknown.front());
   return type;
 }
 
-nlohmann::json config_json(const CheckpointMeta& meta) {
-  nlohmann::json config = {{"encoder", to_json(meta.encoder)}, {"origin", meta.origin}};
-  if (!meta.training.is_null()) config["training"] = meta.training;
-  if (!meta.state.is_null()) config["state"] = meta.state;
-  return config;
-}
-
-}  // namespace
-
-CheckpointReader::CheckpointReader(const std::filesystem::path& path)
-    : file_(path), meta_(read_meta(file_)), table_(meta_.encoder) {
-  type_ = check_tensors(file_, "/parameters", table_);
-  has_optimizer_ = file_.has("/optimizer");
-  if (!has_optimizer_) return;
-  check_tensors(file_, "/optimizer/m", table_);
-  check_tensors(file_, "/optimizer/v", table_);
+template <class T>
+void CheckpointReader::read_tensor(const TensorView& tensor, std::span<T> out) const {
+  const std::string name = dataset_name(kParameters, tensor);
+  file_.read_into(name, out);
+  check_finite<T>(path(), name, out);
 }
 
 template <class T>
-void CheckpointReader::read_tensor(const TensorView& tensor, std::span<T> out) const {
-  const std::string name = parameter_name(tensor);
-  file_.read_into(name, out);
-  check_finite<T>(path(), name, out);
+void CheckpointReader::read_rows(const TensorView& tensor, std::int64_t first, std::span<T> out) const {
+  file_.read_slice(dataset_name(kParameters, tensor), first, out);
+}
+
+void CheckpointReader::verify_tensor(const TensorView& tensor) const {
+  const std::string name = dataset_name(kParameters, tensor);
+  const auto verify = [&]<class T>(T) {
+    file_.read_in_pieces<T>(name, [&](std::span<const T> piece, std::int64_t first) {
+      check_finite(path(), name, piece, first);
+    });
+  };
+  type_ == ElementType::kFloat64 ? verify(double{}) : verify(float{});
 }
 
 template <class T>
@@ -149,7 +209,7 @@ void CheckpointReader::read_moments(std::span<T> m, std::span<T> v) const {
   }
   for (const TensorView& tensor : table_.tensors()) {
     for (const auto& [moment, out] : {std::pair{"m", m}, std::pair{"v", v}}) {
-      const std::string name = moment_name(moment, tensor);
+      const std::string name = dataset_name(std::string("/optimizer/") + moment, tensor);
       const auto slice =
           out.subspan(static_cast<std::size_t>(tensor.offset), static_cast<std::size_t>(tensor.size));
       file_.read_into(name, slice);
@@ -174,6 +234,17 @@ void CheckpointWriter::write_tensor(const TensorView& tensor, std::span<const T>
   const std::string name = parameter_name(tensor);
   check_finite(file_.path(), name, values);
   file_.write(name, values, tensor.shape);
+}
+
+template <class T>
+void CheckpointWriter::write_rows(const TensorView& tensor, std::int64_t first, std::span<const T> rows) {
+  const std::string name = parameter_name(tensor);
+  check_finite(file_.path(), name, rows, first);
+  if (first == 0) {
+    file_.begin(name, std::is_same_v<T, double> ? ElementType::kFloat64 : ElementType::kFloat32,
+                tensor.shape);
+  }
+  file_.append(rows);
 }
 
 template <class T>
@@ -228,15 +299,17 @@ std::filesystem::path resolve_checkpoint(const std::filesystem::path& path) {
   return target;
 }
 
-#define TOLLER_INSTANTIATE(T)                                                                      \
-  template void CheckpointReader::read_tensor<T>(const TensorView&, std::span<T>) const;           \
-  template void CheckpointReader::read_parameters<T>(std::span<T>) const;                          \
-  template void CheckpointReader::read_moments<T>(std::span<T>, std::span<T>) const;               \
-  template void CheckpointWriter::write_tensor<T>(const TensorView&, std::span<const T>);          \
-  template void CheckpointWriter::write_moments<T>(const TensorView&, std::span<const T>,          \
-                                                   std::span<const T>);                            \
-  template void write_checkpoint<T>(const std::filesystem::path&, const CheckpointMeta&,           \
-                                    const ParameterTable&, std::span<const T>, std::span<const T>, \
+#define TOLLER_INSTANTIATE(T)                                                                         \
+  template void CheckpointReader::read_tensor<T>(const TensorView&, std::span<T>) const;              \
+  template void CheckpointReader::read_rows<T>(const TensorView&, std::int64_t, std::span<T>) const;  \
+  template void CheckpointReader::read_parameters<T>(std::span<T>) const;                             \
+  template void CheckpointReader::read_moments<T>(std::span<T>, std::span<T>) const;                  \
+  template void CheckpointWriter::write_tensor<T>(const TensorView&, std::span<const T>);             \
+  template void CheckpointWriter::write_rows<T>(const TensorView&, std::int64_t, std::span<const T>); \
+  template void CheckpointWriter::write_moments<T>(const TensorView&, std::span<const T>,             \
+                                                   std::span<const T>);                               \
+  template void write_checkpoint<T>(const std::filesystem::path&, const CheckpointMeta&,              \
+                                    const ParameterTable&, std::span<const T>, std::span<const T>,    \
                                     std::span<const T>);
 TOLLER_INSTANTIATE(float)
 TOLLER_INSTANTIATE(double)

@@ -8,7 +8,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -30,21 +32,36 @@ struct CheckpointMeta {
   std::string tokenizer;  ///< serialised, see Tokenizer::from_bytes
 };
 
+/// What to call tensors of a file that are not called as the model's: `from` and `to` are names, or, both
+/// ending in '*', beginnings of names ("bert.*" and "*"). A name that the model has is left as it is.
+struct TensorRename {
+  std::string from;
+  std::string to;
+};
+
 /// Opens a checkpoint and checks the format version, the config and the table of tensors (names and shapes
 /// must be those of ParameterTable(config)). Tensors are read one by one, checksums verified, values finite.
 class CheckpointReader {
  public:
-  explicit CheckpointReader(const std::filesystem::path& path);
+  explicit CheckpointReader(const std::filesystem::path& path, const std::vector<TensorRename>& renames = {});
 
   const std::filesystem::path& path() const { return file_.path(); }
   const CheckpointMeta& meta() const { return meta_; }
   const ParameterTable& table() const { return table_; }
   bool has_optimizer() const { return has_optimizer_; }
+  /// Whether a tensor of the file has another name than the table's because of renames[index].
+  bool applies(std::size_t index) const { return applied_renames_.contains(index); }
   /// Type of the stored parameters: kFloat32 or kFloat64.
   ElementType type() const { return type_; }
 
   template <class T>
   void read_tensor(const TensorView& tensor, std::span<T> out) const;
+  /// Elements [first, first + out.size()) of a tensor, whole rows. Nothing is verified: verify_tensor() is
+  /// for that.
+  template <class T>
+  void read_rows(const TensorView& tensor, std::int64_t first, std::span<T> out) const;
+  /// Reads a tensor piece by piece: Error if its checksum is wrong or a value is not finite.
+  void verify_tensor(const TensorView& tensor) const;
   /// The whole flat buffer, size table().size().
   template <class T>
   void read_parameters(std::span<T> out) const;
@@ -52,11 +69,18 @@ class CheckpointReader {
   void read_moments(std::span<T> m, std::span<T> v) const;
 
  private:
+  /// The name of a tensor's data set in one of the groups.
+  std::string dataset_name(const std::string& group, const TensorView& tensor) const;
+  void find_names(const std::vector<TensorRename>& renames);
+  ElementType check_tensors(const std::string& group) const;
+
   Hdf5Reader file_;
   CheckpointMeta meta_;
   ParameterTable table_;
   ElementType type_ = ElementType::kFloat32;
   bool has_optimizer_ = false;
+  std::map<std::string, std::string> stored_names_;  ///< in the file, by the table's names
+  std::set<std::size_t> applied_renames_;
 };
 
 /// Writes tensor by tensor, finite values only; the file appears under `path` at commit() (temporary name,
@@ -66,6 +90,10 @@ class CheckpointWriter {
   CheckpointWriter(const std::filesystem::path& path, const CheckpointMeta& meta);
   template <class T>
   void write_tensor(const TensorView& tensor, std::span<const T> values);
+  /// A tensor in pieces of whole rows, in order: `first` is the place of the piece's first element; 0 begins
+  /// the tensor, which must be complete before anything else is written.
+  template <class T>
+  void write_rows(const TensorView& tensor, std::int64_t first, std::span<const T> rows);
   template <class T>
   void write_moments(const TensorView& tensor, std::span<const T> m, std::span<const T> v);
   void commit();

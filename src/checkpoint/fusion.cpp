@@ -2,21 +2,28 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
-#include <map>
-#include <nlohmann/json.hpp>
+#include <limits>
+#include <memory>
 #include <numeric>
+#include <optional>
 #include <span>
 
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/fusion_rule.h"
+#include "checkpoint/fusion_sources.h"
 #include "choice.h"
 #include "error.h"
 
 namespace toller {
 namespace {
 
-constexpr std::array<std::pair<FusionMethod, const char*>, 2> kMethods = {
-    {{FusionMethod::kDeltaGuided, "delta-guided"}, {FusionMethod::kSoup, "soup"}}};
+constexpr std::array<std::pair<FusionMethod, const char*>, 6> kMethods = {
+    {{FusionMethod::kDeltaGuided, "delta-guided"},
+     {FusionMethod::kSoup, "soup"},
+     {FusionMethod::kTaskArithmetic, "task-arithmetic"},
+     {FusionMethod::kTies, "ties"},
+     {FusionMethod::kDare, "dare"},
+     {FusionMethod::kSlerp, "slerp"}}};
 
 constexpr std::array<std::pair<FusionGranularity, const char*>, 4> kGranularities = {
     {{FusionGranularity::kElement, "element"},
@@ -24,234 +31,65 @@ constexpr std::array<std::pair<FusionGranularity, const char*>, 4> kGranularitie
      {FusionGranularity::kTensor, "tensor"},
      {FusionGranularity::kLayer, "layer"}}};
 
-/// Fields of the encoder config that do not change what the model computes.
-constexpr std::array kFreeFields = {"hidden_dropout", "attention_dropout", "initializer_range"};
-
-/// The models at hand: θ_1 … θ_K and, for delta-guided, θ_0.
-struct Sources {
-  std::vector<CheckpointReader> checkpoints;
-  std::vector<CheckpointReader> base;  ///< one or none
-
-  std::size_t size() const { return checkpoints.size(); }
-};
-
-/// One tensor of every model.
-struct Tensors {
-  std::vector<std::vector<double>> values;  ///< per checkpoint
-  std::vector<double> base;                 ///< empty for a soup
-};
-
-/// The layer a tensor belongs to: "encoder.layer.3.", "embeddings." or its own name.
-std::string layer_of(const std::string& name) {
-  const std::string embeddings = "embeddings.", layers = "encoder.layer.";
-  if (name.starts_with(embeddings)) return embeddings;
-  if (!name.starts_with(layers)) return name;
-  return name.substr(0, name.find('.', layers.size()) + 1);
+std::vector<double> normalised_prior(const FusionOptions& options, std::size_t checkpoints) {
+  std::vector<double> prior = options.weights;
+  if (prior.empty()) prior.assign(checkpoints, 1.0);
+  const double sum = std::accumulate(prior.begin(), prior.end(), 0.0);
+  for (double& weight : prior) weight /= sum;
+  return prior;
 }
 
-std::vector<double> read(const CheckpointReader& reader, const TensorView& tensor) {
-  std::vector<double> values(static_cast<std::size_t>(tensor.size));
-  reader.read_tensor(tensor, std::span(values));
-  return values;
-}
-
-Tensors read_all(const Sources& sources, const TensorView& tensor) {
-  Tensors tensors;
-  for (const CheckpointReader& reader : sources.checkpoints) tensors.values.push_back(read(reader, tensor));
-  if (!sources.base.empty()) tensors.base = read(sources.base.front(), tensor);
-  return tensors;
-}
-
-/// Σ δ² over elements [begin, end).
-double squared_deviation(const std::vector<double>& values, const std::vector<double>& base,
-                         std::size_t begin, std::size_t end) {
-  double sum = 0;
-  for (std::size_t i = begin; i < end; ++i) sum += (values[i] - base[i]) * (values[i] - base[i]);
-  return sum;
-}
-
-/// Weights w_k from prior weights and deviations |δ_k|; relative to the largest, so that no power underflows.
-void set_weights(std::span<const double> prior, double alpha, std::span<const double> deviations,
-                 std::span<double> weights) {
-  const double largest = *std::ranges::max_element(deviations);
-  double sum = 0;
-  for (std::size_t k = 0; k < weights.size(); ++k) {
-    weights[k] = largest > 0 ? prior[k] * std::pow(deviations[k] / largest, alpha) : prior[k];
-    sum += weights[k];
+nlohmann::json origin_json(const FusionTask& task) {
+  nlohmann::json origin = fusion_settings(task.options);
+  origin["method"] = fusion_method_name(task.options.method);
+  origin["sources"] = nlohmann::json::array();
+  for (const TensorRename& rename : task.options.renames) {
+    origin["renames"].push_back(fmt::format("{}={}", rename.from, rename.to));
   }
-  for (double& weight : weights) weight /= sum;
-}
-
-class Fusion {
- public:
-  Fusion(const Sources& sources, const FusionOptions& options)
-      : sources_(sources), options_(options), prior_(options.weights), totals_(sources.size()) {
-    if (prior_.empty()) prior_.assign(sources.size(), 1.0);
-    const double sum = std::accumulate(prior_.begin(), prior_.end(), 0.0);
-    for (double& weight : prior_) weight /= sum;
-    const bool by_layer = options.granularity == FusionGranularity::kLayer;
-    if (by_layer && options.method == FusionMethod::kDeltaGuided) measure_layers();
-  }
-
-  const std::vector<double>& prior() const { return prior_; }
-
-  std::vector<double> mean_weights() const {
-    std::vector<double> means = totals_;
-    for (double& mean : means) mean /= static_cast<double>(table().size());
-    return means;
-  }
-
-  const ParameterTable& table() const { return sources_.checkpoints.front().table(); }
-
-  std::vector<double> fuse(const TensorView& tensor) {
-    const Tensors tensors = read_all(sources_, tensor);
-    std::vector<double> weights(sources_.size()), deviations(sources_.size());
-    std::vector<double> fused(static_cast<std::size_t>(tensor.size));
-    const std::size_t unit = unit_size(tensor);
-    for (std::size_t begin = 0; begin < fused.size(); begin += unit) {
-      const std::size_t end = begin + unit;
-      if (options_.method == FusionMethod::kSoup) {
-        std::ranges::copy(prior_, weights.begin());
-      } else {
-        measure(tensor, tensors, begin, end, deviations);
-        set_weights(prior_, options_.alpha, deviations, weights);
-      }
-      blend(tensors, weights, begin, end, fused);
-      for (std::size_t k = 0; k < weights.size(); ++k) totals_[k] += weights[k] * static_cast<double>(unit);
-    }
-    return fused;
-  }
-
- private:
-  /// Elements that share their weights.
-  std::size_t unit_size(const TensorView& tensor) const {
-    if (options_.method == FusionMethod::kDeltaGuided) {
-      if (options_.granularity == FusionGranularity::kElement) return 1;
-      if (options_.granularity == FusionGranularity::kRow)
-        return static_cast<std::size_t>(tensor.shape.back());
-    }
-    return static_cast<std::size_t>(tensor.size);
-  }
-
-  void measure_layers() {
-    for (const TensorView& tensor : table().tensors()) {
-      const Tensors tensors = read_all(sources_, tensor);
-      std::vector<double>& squares = layer_deviations_[layer_of(tensor.name)];
-      squares.resize(sources_.size());
-      for (std::size_t k = 0; k < squares.size(); ++k) {
-        squares[k] += squared_deviation(tensors.values[k], tensors.base, 0, tensors.base.size());
-      }
-    }
-    for (auto& [layer, deviations] : layer_deviations_) {
-      for (double& deviation : deviations) deviation = std::sqrt(deviation);
-    }
-  }
-
-  void measure(const TensorView& tensor, const Tensors& tensors, std::size_t begin, std::size_t end,
-               std::vector<double>& deviations) const {
-    if (options_.granularity == FusionGranularity::kLayer) {
-      deviations = layer_deviations_.at(layer_of(tensor.name));
-      return;
-    }
-    for (std::size_t k = 0; k < deviations.size(); ++k) {
-      // A square of a tiny difference would be 0, and the weights those of no difference at all.
-      deviations[k] = options_.granularity == FusionGranularity::kElement
-                          ? std::abs(tensors.values[k][begin] - tensors.base[begin])
-                          : std::sqrt(squared_deviation(tensors.values[k], tensors.base, begin, end));
-    }
-  }
-
-  /// θ = θ_1 + Σ_{k>1} w_k (θ_k − θ_1). Where the sum is 0, θ_1 stays as it is, the sign of a zero included.
-  static void blend(const Tensors& tensors, std::span<const double> weights, std::size_t begin,
-                    std::size_t end, std::vector<double>& fused) {
-    const std::vector<double>& first = tensors.values.front();
-    for (std::size_t i = begin; i < end; ++i) {
-      double change = 0;
-      for (std::size_t k = 1; k < weights.size(); ++k)
-        change += weights[k] * (tensors.values[k][i] - first[i]);
-      fused[i] = change == 0 ? first[i] : first[i] + change;
-    }
-  }
-
-  const Sources& sources_;
-  const FusionOptions& options_;
-  std::vector<double> prior_;   ///< normalised
-  std::vector<double> totals_;  ///< Σ of the weights over all elements so far
-  std::map<std::string, std::vector<double>> layer_deviations_;
-};
-
-void check_options(std::size_t checkpoints, bool has_base, const FusionOptions& options) {
-  if (checkpoints == 0) fail_usage("fusion needs at least one checkpoint");
-  if (options.method == FusionMethod::kDeltaGuided && !has_base) {
-    fail_usage("delta-guided fusion needs a base: the model before training (--base RUN/step-00000000.h5)");
-  }
-  if (!std::isfinite(options.alpha) || options.alpha < 0)
-    fail_usage("alpha is {}, must be at least 0", options.alpha);
-  if (options.weights.empty()) return;
-  if (options.weights.size() != checkpoints) {
-    fail_usage("{} weights for {} checkpoints", options.weights.size(), checkpoints);
-  }
-  for (const double weight : options.weights) {
-    if (!std::isfinite(weight) || weight <= 0) fail_usage("weight {} must be greater than 0", weight);
-  }
-}
-
-/// Throws Error unless both hold the same kind of model.
-void check_same_model(const CheckpointReader& first, const CheckpointReader& other) {
-  const std::string a = first.path().string(), b = other.path().string();
-  const nlohmann::json left = to_json(first.meta().encoder), right = to_json(other.meta().encoder);
-  for (const auto& [field, value] : left.items()) {
-    if (std::ranges::find(kFreeFields, field) != kFreeFields.end()) continue;
-    if (right.at(field) != value) {
-      fail("cannot fuse {} with {}: encoder config, field {}: {} and {}", a, b, field, value.dump(),
-           right.at(field).dump());
-    }
-  }
-  if (first.meta().tokenizer != other.meta().tokenizer) {
-    fail("cannot fuse {} with {}: their tokenizers differ", a, b);
-  }
-}
-
-Sources open_sources(const std::vector<std::filesystem::path>& checkpoints, const std::filesystem::path& base,
-                     const FusionOptions& options) {
-  Sources sources;
-  for (const auto& path : checkpoints) {
-    sources.checkpoints.emplace_back(path);
-    check_same_model(sources.checkpoints.front(), sources.checkpoints.back());
-  }
-  if (options.method == FusionMethod::kDeltaGuided) {
-    sources.base.emplace_back(base);
-    check_same_model(sources.checkpoints.front(), sources.base.front());
-  }
-  return sources;
-}
-
-nlohmann::json origin_json(const Sources& sources, const FusionOptions& options,
-                           const std::vector<double>& prior) {
-  nlohmann::json origin = {{"method", fusion_method_name(options.method)},
-                           {"sources", nlohmann::json::array()}};
-  if (options.method == FusionMethod::kDeltaGuided) {
-    origin["granularity"] = fusion_granularity_name(options.granularity);
-    origin["alpha"] = options.alpha;
-    origin["base"] = sources.base.front().path().string();
-  }
-  for (std::size_t k = 0; k < sources.size(); ++k) {
-    const CheckpointReader& source = sources.checkpoints[k];
-    origin["sources"].push_back({{"path", source.path().string()},
-                                 {"step", source.meta().step},
-                                 {"weight", prior[k]},
-                                 {"origin", source.meta().origin}});
+  for (const CheckpointReader& base : task.sources.base()) origin["base"] = base.path().string();
+  for (std::size_t k = 0; k < task.sources.size(); ++k) {
+    const CheckpointReader& source = task.sources.checkpoints()[k];
+    nlohmann::json entry = {
+        {"path", source.path().string()}, {"step", source.meta().step}, {"origin", source.meta().origin}};
+    if (task.options.method != FusionMethod::kSlerp) entry["weight"] = task.prior[k];
+    origin["sources"].push_back(entry);
   }
   return origin;
 }
 
+/// Fuses block after block, each round one on every rank; rank 0, which has the writer, writes them in order.
 template <class T>
-void write_fusion(Fusion& fusion, CheckpointWriter& writer) {
-  for (const TensorView& tensor : fusion.table().tensors()) {
-    const std::vector<double> fused = fusion.fuse(tensor);
-    const std::vector<T> rounded(fused.begin(), fused.end());
-    writer.write_tensor(tensor, std::span<const T>(rounded));
+void write_fusion(const FusionSources& sources, const FusionRule& rule,
+                  std::optional<CheckpointWriter>& writer, std::span<double> totals) {
+  const std::vector<BlockPlace>& blocks = sources.blocks();
+  Communicator& communicator = sources.communicator();
+  const auto ranks = static_cast<std::size_t>(communicator.size());
+  for (std::size_t first = 0; first < blocks.size(); first += ranks) {
+    const std::span<const BlockPlace> round =
+        std::span(blocks).subspan(first, std::min(ranks, blocks.size() - first));
+    std::vector<std::int64_t> counts(ranks);
+    std::ranges::transform(round, counts.begin(), &BlockPlace::size);
+    std::vector<T> local;
+    sources.visit_share(first, first + round.size(), [&](const FusionBlock& block, std::size_t) {
+      std::vector<double> fused(block.size());
+      rule.fuse(block, fused, totals);
+      local.assign(fused.begin(), fused.end());
+    });
+    std::vector<T> all(static_cast<std::size_t>(std::reduce(counts.begin(), counts.end())));
+    communicator.all_gather(std::span<const T>(local), counts, std::span<T>(all));
+    if (!writer) continue;
+    std::size_t at = 0;
+    for (const BlockPlace& place : round) {
+      const auto size = static_cast<std::size_t>(place.size);
+      writer->write_rows(sources.table().tensors()[place.tensor], place.first,
+                         std::span<const T>(all).subspan(at, size));
+      at += size;
+    }
   }
+}
+
+void check_range(const char* option, double value, bool is_good, const char* wanted) {
+  if (!is_good) fail_usage("--{} is {}, must be {}", option, value, wanted);
 }
 
 }  // namespace
@@ -268,33 +106,102 @@ std::string fusion_method_name(FusionMethod method) {
   return kMethods[static_cast<std::size_t>(method)].second;
 }
 
+std::vector<std::string> fusion_method_names() {
+  std::vector<std::string> names;
+  for (const auto& [method, name] : kMethods) names.emplace_back(name);
+  return names;
+}
+
 std::string fusion_granularity_name(FusionGranularity granularity) {
   return kGranularities[static_cast<std::size_t>(granularity)].second;
 }
 
+bool needs_base(FusionMethod method) {
+  return method != FusionMethod::kSoup && method != FusionMethod::kSlerp;
+}
+
+nlohmann::ordered_json fusion_settings(const FusionOptions& options) {
+  switch (options.method) {
+    case FusionMethod::kDeltaGuided:
+      return {{"granularity", fusion_granularity_name(options.granularity)}, {"alpha", options.alpha}};
+    case FusionMethod::kTaskArithmetic:
+      return {{"lambda", options.scale}};
+    case FusionMethod::kTies:
+      return {{"lambda", options.scale}, {"density", options.density}};
+    case FusionMethod::kDare:
+      return {{"lambda", options.scale}, {"drop", options.drop}, {"seed", options.seed}};
+    case FusionMethod::kSlerp:
+      return {{"t", options.fraction}};
+    case FusionMethod::kSoup:
+      break;
+  }
+  return nlohmann::ordered_json::object();
+}
+
+void check_fusion_options(std::size_t checkpoints, bool has_base, const FusionOptions& options) {
+  const std::string method = fusion_method_name(options.method);
+  if (checkpoints == 0) fail_usage("fusion needs at least one checkpoint");
+  if (needs_base(options.method) && !has_base) {
+    fail_usage("--method {} needs a base: the model before training (--base RUN/step-00000000.h5)", method);
+  }
+  if (options.method == FusionMethod::kSlerp && checkpoints != 2) {
+    fail_usage("--method slerp is between two checkpoints, not {}", checkpoints);
+  }
+  const auto is_within = [](double value, double low, double high) { return value >= low && value <= high; };
+  const double largest = std::numeric_limits<double>::max();
+  check_range("alpha", options.alpha, is_within(options.alpha, 0, largest), "at least 0");
+  check_range("lambda", options.scale, is_within(options.scale, -largest, largest), "finite");
+  check_range("density", options.density, options.density > 0 && options.density <= 1,
+              "above 0 and at most 1");
+  check_range("drop", options.drop, options.drop >= 0 && options.drop < 1, "at least 0 and below 1");
+  check_range("t", options.fraction, is_within(options.fraction, 0, 1), "between 0 and 1");
+  if (options.weights.empty()) return;
+  if (options.method == FusionMethod::kSlerp) fail_usage("--weights has no meaning with --method slerp");
+  if (options.weights.size() != checkpoints) {
+    fail_usage("--weights has {} weights for {} checkpoints", options.weights.size(), checkpoints);
+  }
+  for (const double weight : options.weights) {
+    check_range("weights", weight, weight > 0 && weight <= largest, "greater than 0");
+  }
+}
+
 FusionSummary fuse_checkpoints(const std::vector<std::filesystem::path>& checkpoints,
                                const std::filesystem::path& base, const FusionOptions& options,
-                               const std::filesystem::path& out) {
-  check_options(checkpoints.size(), !base.empty(), options);
-  const Sources sources = open_sources(checkpoints, base, options);
-  Fusion fusion(sources, options);
+                               const std::filesystem::path& out, Communicator& communicator) {
+  check_fusion_options(checkpoints.size(), !base.empty(), options);
+  const FusionSources sources(checkpoints, needs_base(options.method) ? base : std::filesystem::path(),
+                              options, communicator);
+  const FusionTask task{sources, options, normalised_prior(options, sources.size())};
   CheckpointMeta meta;
-  meta.encoder = sources.checkpoints.front().meta().encoder;
-  meta.tokenizer = sources.checkpoints.front().meta().tokenizer;
-  meta.origin = origin_json(sources, options, fusion.prior());
+  meta.encoder = sources.checkpoints().front().meta().encoder;
+  meta.tokenizer = sources.checkpoints().front().meta().tokenizer;
+  meta.origin = origin_json(task);
   bool wide = false;
-  for (const CheckpointReader& source : sources.checkpoints) {
+  for (const CheckpointReader& source : sources.checkpoints()) {
     meta.step = std::max(meta.step, source.meta().step);
     wide = wide || source.type() == ElementType::kFloat64;
   }
-  CheckpointWriter writer(out, meta);
+  const bool is_writing = communicator.rank() == 0;
+  // What cannot be written fails at once. The file is begun when all ranks have found their share of the
+  // models good: a rank that ends all others would leave it behind.
+  if (is_writing) CheckpointWriter(out, meta);
+  sources.verify();
+  communicator.barrier();
+  std::optional<CheckpointWriter> writer;
+  if (is_writing) writer.emplace(out, meta);
+  const std::unique_ptr<FusionRule> rule = make_fusion_rule(task);
+  std::vector<double> totals(sources.size());
   if (wide) {
-    write_fusion<double>(fusion, writer);
+    write_fusion<double>(sources, *rule, writer, totals);
   } else {
-    write_fusion<float>(fusion, writer);
+    write_fusion<float>(sources, *rule, writer, totals);
   }
-  writer.commit();
-  return {fusion.mean_weights(), fusion.table().size(), meta.step};
+  communicator.all_reduce_sum(std::span(totals));
+  // Nobody goes on, perhaps to read the file, before it is there.
+  if (writer) writer->commit();
+  communicator.barrier();
+  for (double& total : totals) total /= static_cast<double>(sources.table().size());
+  return {totals, sources.table().size(), meta.step};
 }
 
 }  // namespace toller

@@ -52,6 +52,9 @@ std::optional<boost::program_options::variables_map> parse_options(
 /// The value of an option that must be given; UsageError naming it otherwise.
 std::string required_option(const boost::program_options::variables_map& values, const std::string& name);
 
+/// Whether the user gave the option a value, on the command line or in a file.
+bool is_given(const boost::program_options::variables_map& values, const std::string& name);
+
 /// Adds --device, --precision, --communicator and --timeout, whose values land in `device`.
 void add_device_options(boost::program_options::options_description& options, DeviceOptions& device);
 

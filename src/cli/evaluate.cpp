@@ -6,8 +6,8 @@
 #include "checkpoint/run_checkpoints.h"
 #include "cli/command.h"
 #include "cli/open_embedder.h"
+#include "cli/result_file.h"
 #include "comm/communicator.h"
-#include "data/text_file.h"
 #include "data/token_store.h"
 #include "device/cpu/threads.h"
 #include "error.h"
@@ -74,10 +74,6 @@ po::options_description common_options() {
   return options;
 }
 
-bool is_given(const po::variables_map& values, const std::string& name) {
-  return values.count(name) != 0 && !values[name].defaulted();
-}
-
 /// Refuses options of the other way of use instead of ignoring them.
 void refuse(const po::variables_map& values, const po::options_description& options, const char* with) {
   for (const auto& option : options.options()) {
@@ -92,18 +88,6 @@ Gain read_gain(const po::variables_map& values) {
   if (name == "exponential") return Gain::kExponential;
   if (name == "linear") return Gain::kLinear;
   fail_usage("--gain {}: expected exponential or linear", name);
-}
-
-/// The file of an option, opened before the work begins: what cannot be written fails at once.
-std::unique_ptr<AtomicFileWriter> open_output(const po::variables_map& values, const std::string& name) {
-  if (values.count(name) == 0) return nullptr;
-  return std::make_unique<AtomicFileWriter>(required_option(values, name));
-}
-
-void write_json(std::unique_ptr<AtomicFileWriter> file, const nlohmann::ordered_json& json) {
-  if (!file) return;
-  file->write(json.dump(2) + '\n');
-  file->commit();
 }
 
 /// A model on its device, for a store. `origin` says which.

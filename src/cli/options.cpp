@@ -239,6 +239,10 @@ std::string required_option(const po::variables_map& values, const std::string& 
   return value;
 }
 
+bool is_given(const po::variables_map& values, const std::string& name) {
+  return values.count(name) != 0 && !values[name].defaulted();
+}
+
 void add_device_options(po::options_description& options, DeviceOptions& device) {
   const auto name_into = [](std::string& field) {
     return po::value<std::string>(&field)->default_value(field)->value_name("NAME");

@@ -3,6 +3,7 @@
 // thread-safe: one thread of a process at a time.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -56,10 +57,15 @@ class Hdf5Reader {
   /// The same into memory of the caller, whose size must equal the number of elements.
   template <class T>
   void read_into(const std::string& name, std::span<T> out) const;
-  /// Elements [first, first + out.size()) of a one-dimensional or row-major flattened data set of one
-  /// dimension; no checksum (it covers the whole).
+  /// Elements [first, first + out.size()) of the row-major data set, which must be whole rows (all that one
+  /// index of the first dimension holds); conversion as in read(). No checksum: it covers the whole.
   template <class T>
   void read_slice(const std::string& name, std::int64_t first, std::span<T> out) const;
+  /// The whole data set in pieces of whole rows, in order; `take` gets a piece and the place of its first
+  /// element. T must be the stored type. The checksum is verified at the end, in memory for one piece.
+  template <class T>
+  void read_in_pieces(const std::string& name,
+                      const std::function<void(std::span<const T>, std::int64_t)>& take) const;
   /// Reads a data set of any of the types above for the sake of its checksum.
   void verify(const std::string& name) const;
   /// A uint8 data set as a string.
@@ -92,6 +98,11 @@ class Hdf5Writer {
   void write(const std::string& name, std::span<const T> data, const std::vector<std::int64_t>& shape,
              bool compress = false);
   void write_string(const std::string& name, std::string_view bytes, bool compress = false);
+  /// A data set in pieces: after begin(), append() takes whole rows, in order, until all of `shape` is there.
+  /// Nothing else can be written, and nothing committed, before that. The result is write()'s.
+  void begin(const std::string& name, ElementType type, const std::vector<std::int64_t>& shape);
+  template <class T>
+  void append(std::span<const T> rows);
   void attribute_int(const std::string& name, std::int64_t value);
   void attribute_string(const std::string& name, const std::string& value);
 
@@ -104,11 +115,15 @@ class Hdf5Writer {
   /// written.
   void guard(const std::string& what, const std::function<void()>& action);
   void check_open() const;
+  void append_bytes(ElementType type, std::span<const std::byte> bytes);
+
+  struct Unfinished;
 
   std::filesystem::path path_;
   std::filesystem::path temporary_;
   std::unique_ptr<Hdf5Output> output_;  ///< null once committed or given up
   std::int64_t file_ = -1;
+  std::unique_ptr<Unfinished> unfinished_;  ///< between begin() and the last append()
 };
 
 }  // namespace toller

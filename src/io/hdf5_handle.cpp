@@ -97,6 +97,22 @@ const char* element_name(ElementType type) {
   return entry(type).name;
 }
 
+std::int64_t row_elements(const std::vector<std::int64_t>& shape) {
+  std::int64_t elements = 1;
+  for (std::size_t axis = 1; axis < shape.size(); ++axis) elements *= shape[axis];
+  return elements;
+}
+
+herr_t select_rows(hid_t space, const std::vector<std::int64_t>& shape, std::int64_t first,
+                   std::int64_t count) {
+  if (shape.empty()) return H5Sselect_all(space);
+  std::vector<hsize_t> start(shape.size(), 0), size(shape.begin(), shape.end());
+  const std::int64_t row = row_elements(shape);
+  start.front() = static_cast<hsize_t>(first / row);
+  size.front() = static_cast<hsize_t>(count / row);
+  return H5Sselect_hyperslab(space, H5S_SELECT_SET, start.data(), nullptr, size.data(), nullptr);
+}
+
 std::string shape_text(const std::vector<std::int64_t>& shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
 }

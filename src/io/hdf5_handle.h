@@ -75,6 +75,12 @@ struct Hdf5Element<std::uint8_t> {
 hid_t hdf5_type(ElementType type);
 ElementType element_type(hid_t type);
 std::size_t element_size(ElementType type);
+/// Elements of one index of the first dimension: the product of the others.
+std::int64_t row_elements(const std::vector<std::int64_t>& shape);
+/// Selects elements [first, first + count) of a data space of that shape, which must be whole rows; negative
+/// if that failed.
+herr_t select_rows(hid_t space, const std::vector<std::int64_t>& shape, std::int64_t first,
+                   std::int64_t count);
 /// "[2, 3]"
 std::string shape_text(const std::vector<std::int64_t>& shape);
 

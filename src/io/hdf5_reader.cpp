@@ -17,6 +17,8 @@ namespace {
 /// Deflate makes 1032 bytes of one at most (zlib, "Technical details").
 constexpr std::int64_t kMaxExpansion = 1100;
 
+constexpr std::int64_t kPieceElements = std::int64_t{1} << 18;
+
 /// A data set that was checked against the file's size.
 struct OpenDataset {
   Hdf5Handle id;
@@ -158,9 +160,8 @@ OpenDataset open_dataset(const std::filesystem::path& path, hid_t file, const st
   return dataset;
 }
 
-/// Compares the checksum of `bytes` with the one that `object` keeps as an attribute.
-void verify_checksum(const std::string& label, hid_t object, const std::string& name, const void* bytes,
-                     std::size_t size) {
+/// Compares a checksum with the one that `object` keeps as an attribute.
+void verify_checksum(const std::string& label, hid_t object, const std::string& name, std::uint64_t found) {
   if (H5Aexists(object, name.c_str()) == 0) {
     fail("{}: has no checksum (attribute {}): not written by Toller", label, name);
   }
@@ -173,19 +174,9 @@ void verify_checksum(const std::string& label, hid_t object, const std::string& 
       H5Aread(attribute.get(), H5T_STD_U64LE, &stored) < 0) {
     fail("{}: attribute {} is not one readable uint64", label, name);
   }
-  const std::uint64_t found = XXH3_64bits(bytes, size);
   if (found != stored) {
     fail("{}: checksum {:016x} differs from the stored {:016x}; the file is damaged", label, found, stored);
   }
-}
-
-template <class T>
-void read_stored(const OpenDataset& dataset, std::span<T> out) {
-  if (!out.empty() && H5Dread(dataset.id.get(), hdf5_type(Hdf5Element<T>::type), H5S_ALL, H5S_ALL,
-                              H5P_DEFAULT, out.data()) < 0) {
-    fail("{}: cannot read: {}", dataset.label, hdf5_reason());
-  }
-  verify_checksum(dataset.label, dataset.id.get(), kChecksumAttribute, out.data(), out.size_bytes());
 }
 
 template <class T>
@@ -194,20 +185,46 @@ template <class T>
        element_name(dataset.info.type));
 }
 
-/// Reads all of a data set whose size is out's, converting between the two float types.
-template <class T>
-void read_converted(const OpenDataset& dataset, std::span<T> out) {
-  if (dataset.info.type == Hdf5Element<T>::type) return read_stored(dataset, out);
+/// Calls read(span) with memory of the stored type, then converts between the two float types if need be.
+template <class T, class Read>
+void read_converted(const OpenDataset& dataset, std::span<T> out, const Read& read) {
+  if (dataset.info.type == Hdf5Element<T>::type) return read(out);
   if constexpr (std::is_floating_point_v<T>) {
     using Stored = std::conditional_t<std::is_same_v<T, float>, double, float>;
     if (dataset.info.type == Hdf5Element<Stored>::type) {
       std::vector<Stored> stored(out.size());
-      read_stored(dataset, std::span<Stored>(stored));
+      read(std::span<Stored>(stored));
       for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<T>(stored[i]);
       return;
     }
   }
   fail_type<T>(dataset);
+}
+
+/// Reads all of a data set whose size is out's, and verifies it.
+template <class T>
+void read_whole(const OpenDataset& dataset, std::span<T> out) {
+  read_converted(dataset, out, [&]<class Stored>(std::span<Stored> stored) {
+    if (!stored.empty() && H5Dread(dataset.id.get(), hdf5_type(Hdf5Element<Stored>::type), H5S_ALL, H5S_ALL,
+                                   H5P_DEFAULT, stored.data()) < 0) {
+      fail("{}: cannot read: {}", dataset.label, hdf5_reason());
+    }
+    verify_checksum(dataset.label, dataset.id.get(), kChecksumAttribute,
+                    XXH3_64bits(stored.data(), stored.size_bytes()));
+  });
+}
+
+/// Reads whole rows, from element `first` on; not none.
+template <class T>
+void read_rows(const OpenDataset& dataset, std::int64_t first, std::span<T> out) {
+  const auto size = static_cast<hsize_t>(out.size());
+  const Hdf5Handle stored(H5Dget_space(dataset.id.get()), H5Sclose);
+  const Hdf5Handle memory(H5Screate_simple(1, &size, nullptr), H5Sclose);
+  if (select_rows(stored.get(), dataset.info.shape, first, static_cast<std::int64_t>(size)) < 0 ||
+      H5Dread(dataset.id.get(), hdf5_type(Hdf5Element<T>::type), memory.get(), stored.get(), H5P_DEFAULT,
+              out.data()) < 0) {
+    fail("{}: cannot read: {}", dataset.label, hdf5_reason());
+  }
 }
 
 Hdf5Handle open_attribute(const std::filesystem::path& path, hid_t file, const std::string& name) {
@@ -286,7 +303,7 @@ std::vector<T> Hdf5Reader::read(const std::string& name,
   const bool stored_float = type == ElementType::kFloat32 || type == ElementType::kFloat64;
   if (type != Hdf5Element<T>::type && !(is_float && stored_float)) fail_type<T>(dataset);
   std::vector<T> out(static_cast<std::size_t>(dataset.info.elements));
-  read_converted(dataset, std::span<T>(out));
+  read_whole(dataset, std::span<T>(out));
   return out;
 }
 
@@ -297,30 +314,45 @@ void Hdf5Reader::read_into(const std::string& name, std::span<T> out) const {
     fail("{}: expected {} elements, found shape {}", dataset.label, out.size(),
          shape_text(dataset.info.shape));
   }
-  read_converted(dataset, out);
+  read_whole(dataset, out);
 }
 
 template <class T>
 void Hdf5Reader::read_slice(const std::string& name, std::int64_t first, std::span<T> out) const {
   const OpenDataset dataset = open_dataset(path_, file_, name);
-  if (dataset.info.type != Hdf5Element<T>::type) fail_type<T>(dataset);
-  if (dataset.info.shape.size() != 1) {
-    fail("{}: expected one dimension, found shape {}", dataset.label, shape_text(dataset.info.shape));
-  }
   const auto count = static_cast<std::int64_t>(out.size());
   if (first < 0 || count > dataset.info.elements || first > dataset.info.elements - count) {
     fail("{}: no elements [{}, {} + {}) among {}", dataset.label, first, first, count, dataset.info.elements);
   }
   if (count == 0) return;
-  const auto start = static_cast<hsize_t>(first);
-  const auto size = static_cast<hsize_t>(count);
-  const Hdf5Handle stored(H5Dget_space(dataset.id.get()), H5Sclose);
-  const Hdf5Handle memory(H5Screate_simple(1, &size, nullptr), H5Sclose);
-  if (H5Sselect_hyperslab(stored.get(), H5S_SELECT_SET, &start, nullptr, &size, nullptr) < 0 ||
-      H5Dread(dataset.id.get(), hdf5_type(Hdf5Element<T>::type), memory.get(), stored.get(), H5P_DEFAULT,
-              out.data()) < 0) {
-    fail("{}: cannot read: {}", dataset.label, hdf5_reason());
+  const std::int64_t row = row_elements(dataset.info.shape);
+  if (first % row != 0 || count % row != 0) {
+    fail("{}: elements [{}, {} + {}) are no whole rows of shape {}", dataset.label, first, first, count,
+         shape_text(dataset.info.shape));
   }
+  read_converted(dataset, out,
+                 [&]<class Stored>(std::span<Stored> stored) { read_rows(dataset, first, stored); });
+}
+
+template <class T>
+void Hdf5Reader::read_in_pieces(const std::string& name,
+                                const std::function<void(std::span<const T>, std::int64_t)>& take) const {
+  const OpenDataset dataset = open_dataset(path_, file_, name);
+  if (dataset.info.type != Hdf5Element<T>::type) fail_type<T>(dataset);
+  const std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> sum(XXH3_createState(),
+                                                                            XXH3_freeState);
+  XXH3_64bits_reset(sum.get());
+  const std::int64_t elements = dataset.info.elements;
+  const std::int64_t row = std::max<std::int64_t>(1, row_elements(dataset.info.shape));
+  const std::int64_t most = std::max<std::int64_t>(1, kPieceElements / row) * row;
+  std::vector<T> piece(static_cast<std::size_t>(std::min(elements, most)));
+  for (std::int64_t first = 0; first < elements; first += most) {
+    piece.resize(static_cast<std::size_t>(std::min(most, elements - first)));
+    read_rows(dataset, first, std::span<T>(piece));
+    XXH3_64bits_update(sum.get(), piece.data(), piece.size() * sizeof(T));
+    take(piece, first);
+  }
+  verify_checksum(dataset.label, dataset.id.get(), kChecksumAttribute, XXH3_64bits_digest(sum.get()));
 }
 
 void Hdf5Reader::verify(const std::string& name) const {
@@ -332,7 +364,8 @@ void Hdf5Reader::verify(const std::string& name) const {
                                 bytes.data()) < 0) {
     fail("{}: cannot read: {}", dataset.label, hdf5_reason());
   }
-  verify_checksum(dataset.label, dataset.id.get(), kChecksumAttribute, bytes.data(), bytes.size());
+  verify_checksum(dataset.label, dataset.id.get(), kChecksumAttribute,
+                  XXH3_64bits(bytes.data(), bytes.size()));
 }
 
 std::string Hdf5Reader::read_string(const std::string& name) const {
@@ -375,7 +408,7 @@ std::string Hdf5Reader::attribute_string(const std::string& name) const {
   value.resize(value.find_last_not_of('\0') + 1);
   if (size > kMaxHeaderAttribute) {
     verify_checksum(fmt::format("{}: attribute {}", path_.string(), name), file_,
-                    fmt::format("{}.{}", name, kChecksumAttribute), value.data(), value.size());
+                    fmt::format("{}.{}", name, kChecksumAttribute), XXH3_64bits(value.data(), value.size()));
   }
   return value;
 }
@@ -383,7 +416,9 @@ std::string Hdf5Reader::attribute_string(const std::string& name) const {
 #define TOLLER_INSTANTIATE(T)                                                                              \
   template std::vector<T> Hdf5Reader::read<T>(const std::string&, const std::vector<std::int64_t>&) const; \
   template void Hdf5Reader::read_into<T>(const std::string&, std::span<T>) const;                          \
-  template void Hdf5Reader::read_slice<T>(const std::string&, std::int64_t, std::span<T>) const;
+  template void Hdf5Reader::read_slice<T>(const std::string&, std::int64_t, std::span<T>) const;           \
+  template void Hdf5Reader::read_in_pieces<T>(                                                             \
+      const std::string&, const std::function<void(std::span<const T>, std::int64_t)>&) const;
 TOLLER_INSTANTIATE(float)
 TOLLER_INSTANTIATE(double)
 TOLLER_INSTANTIATE(std::int32_t)

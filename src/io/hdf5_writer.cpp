@@ -79,26 +79,70 @@ void write_attribute(hid_t object, const char* name, hid_t type, const void* val
   require(attribute.reset() >= 0);
 }
 
-void write_dataset(hid_t file, const std::string& name, ElementType type, const void* data, std::size_t bytes,
-                   const std::vector<std::int64_t>& shape, bool compress) {
+/// Makes the groups on the way to a data set, without time stamps.
+void create_groups(hid_t file, const std::string& name) {
+  const Hdf5Handle creation(H5Pcreate(H5P_GROUP_CREATE), H5Pclose);
+  H5Pset_obj_track_times(creation.get(), false);
+  for (std::size_t end = name.find('/', 1); end != name.npos; end = name.find('/', end + 1)) {
+    const std::string group = name.substr(0, end);
+    if (H5Lexists(file, group.c_str(), H5P_DEFAULT) > 0) continue;
+    Hdf5Handle made(H5Gcreate2(file, group.c_str(), H5P_DEFAULT, creation.get(), H5P_DEFAULT), H5Gclose);
+    require(static_cast<bool>(made));
+    require(made.reset() >= 0);
+  }
+}
+
+/// A data set of `elements` elements, and the groups on the way to it.
+Hdf5Handle create_dataset(hid_t file, const std::string& name, ElementType type, std::size_t elements,
+                          const std::vector<std::int64_t>& shape, bool compress) {
   const Hdf5Handle space = data_space(shape);
-  const Hdf5Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
-  H5Pset_create_intermediate_group(links.get(), 1);
-  const std::size_t size = element_size(type);
-  const Hdf5Handle properties = dataset_properties(shape, size, bytes / size, compress);
-  Hdf5Handle dataset(H5Dcreate2(file, name.c_str(), hdf5_type(type), space.get(), links.get(),
+  const Hdf5Handle properties = dataset_properties(shape, element_size(type), elements, compress);
+  create_groups(file, name);
+  Hdf5Handle dataset(H5Dcreate2(file, name.c_str(), hdf5_type(type), space.get(), H5P_DEFAULT,
                                 properties.get(), H5P_DEFAULT),
                      H5Dclose);
   require(static_cast<bool>(dataset));
-  if (bytes > 0) {
-    require(H5Dwrite(dataset.get(), hdf5_type(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0);
-  }
-  const std::uint64_t checksum = XXH3_64bits(data, bytes);
+  return dataset;
+}
+
+/// Adds the checksum and closes.
+void finish_dataset(Hdf5Handle& dataset, std::uint64_t checksum) {
   write_attribute(dataset.get(), kChecksumAttribute, H5T_STD_U64LE, &checksum);
   require(dataset.reset() >= 0);
 }
 
+void write_dataset(hid_t file, const std::string& name, ElementType type, const void* data, std::size_t bytes,
+                   const std::vector<std::int64_t>& shape, bool compress) {
+  Hdf5Handle dataset = create_dataset(file, name, type, bytes / element_size(type), shape, compress);
+  if (bytes > 0) {
+    require(H5Dwrite(dataset.get(), hdf5_type(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0);
+  }
+  finish_dataset(dataset, XXH3_64bits(data, bytes));
+}
+
+/// Product of a shape, or −1 where there is none.
+std::int64_t product(const std::vector<std::int64_t>& shape) {
+  std::int64_t elements = 1;
+  for (const std::int64_t extent : shape) {
+    if (extent < 0 || __builtin_mul_overflow(elements, extent, &elements)) return -1;
+  }
+  return elements;
+}
+
 }  // namespace
+
+/// A data set that grows by append().
+struct Hdf5Writer::Unfinished {
+  explicit Unfinished(Hdf5Handle opened) : dataset(std::move(opened)) { XXH3_64bits_reset(sum.get()); }
+
+  std::string name;
+  ElementType type = ElementType::kOther;
+  std::vector<std::int64_t> shape;
+  std::int64_t elements = 0;
+  std::int64_t written = 0;
+  Hdf5Handle dataset;
+  std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> sum{XXH3_createState(), XXH3_freeState};
+};
 
 Hdf5Writer::Hdf5Writer(const std::filesystem::path& path) : path_(path) {
   start_hdf5();
@@ -121,6 +165,7 @@ Hdf5Writer::~Hdf5Writer() {
 }
 
 void Hdf5Writer::abandon() noexcept {
+  unfinished_.reset();
   if (file_ >= 0) H5Fclose(std::exchange(file_, -1));
   if (output_ == nullptr) return;
   output_.reset();
@@ -142,18 +187,17 @@ void Hdf5Writer::guard(const std::string& what, const std::function<void()>& act
 
 void Hdf5Writer::check_open() const {
   if (file_ < 0) fail("{}: cannot write: the file was committed or given up", path_.string());
+  if (unfinished_) {
+    fail("{}: data set {}: only {} of {} values were written", path_.string(), unfinished_->name,
+         unfinished_->written, unfinished_->elements);
+  }
 }
 
 template <class T>
 void Hdf5Writer::write(const std::string& name, std::span<const T> data,
                        const std::vector<std::int64_t>& shape, bool compress) {
   check_open();
-  std::int64_t elements = 1;
-  for (const std::int64_t extent : shape) {
-    if (extent < 0 || __builtin_mul_overflow(elements, extent, &elements)) elements = -1;
-    if (elements < 0) break;
-  }
-  if (elements != static_cast<std::int64_t>(data.size())) {
+  if (product(shape) != static_cast<std::int64_t>(data.size())) {
     fail("{}: data set {}: {} values for shape {}", path_.string(), name, data.size(), shape_text(shape));
   }
   guard(" data set " + name, [&] {
@@ -164,6 +208,50 @@ void Hdf5Writer::write(const std::string& name, std::span<const T> data,
 void Hdf5Writer::write_string(const std::string& name, std::string_view bytes, bool compress) {
   const std::span<const std::uint8_t> data(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
   write(name, data, {static_cast<std::int64_t>(bytes.size())}, compress);
+}
+
+void Hdf5Writer::begin(const std::string& name, ElementType type, const std::vector<std::int64_t>& shape) {
+  check_open();
+  const std::int64_t elements = product(shape);
+  if (elements <= 0 || element_size(type) == 0) {
+    fail("{}: data set {}: cannot be written in pieces", path_.string(), name);
+  }
+  guard(" data set " + name, [&] {
+    unfinished_ = std::make_unique<Unfinished>(
+        create_dataset(file_, name, type, static_cast<std::size_t>(elements), shape, false));
+  });
+  unfinished_->name = name;
+  unfinished_->type = type;
+  unfinished_->shape = shape;
+  unfinished_->elements = elements;
+}
+
+template <class T>
+void Hdf5Writer::append(std::span<const T> rows) {
+  append_bytes(Hdf5Element<T>::type, std::as_bytes(rows));
+}
+
+void Hdf5Writer::append_bytes(ElementType type, std::span<const std::byte> bytes) {
+  if (!unfinished_) fail("{}: append() without begin()", path_.string());
+  Unfinished& open = *unfinished_;
+  const auto count = static_cast<std::int64_t>(bytes.size() / element_size(type));
+  if (type != open.type || count > open.elements - open.written || count % row_elements(open.shape) != 0) {
+    fail("{}: data set {}: {} more values of type {} do not fit", path_.string(), open.name, count,
+         element_name(type));
+  }
+  if (count == 0) return;
+  guard(" data set " + open.name, [&] {
+    const auto size = static_cast<hsize_t>(count);
+    const Hdf5Handle stored(H5Dget_space(open.dataset.get()), H5Sclose);
+    const Hdf5Handle memory(H5Screate_simple(1, &size, nullptr), H5Sclose);
+    require(select_rows(stored.get(), open.shape, open.written, count) >= 0);
+    require(H5Dwrite(open.dataset.get(), hdf5_type(type), memory.get(), stored.get(), H5P_DEFAULT,
+                     bytes.data()) >= 0);
+    XXH3_64bits_update(open.sum.get(), bytes.data(), bytes.size());
+    open.written += count;
+    if (open.written == open.elements) finish_dataset(open.dataset, XXH3_64bits_digest(open.sum.get()));
+  });
+  if (open.written == open.elements) unfinished_.reset();
 }
 
 void Hdf5Writer::attribute_int(const std::string& name, std::int64_t value) {
@@ -199,6 +287,8 @@ void Hdf5Writer::commit() {
   if (error != 0) fail("{}: cannot sync its folder: {}", path_.string(), std::strerror(error));
 }
 
+template void Hdf5Writer::append<float>(std::span<const float>);
+template void Hdf5Writer::append<double>(std::span<const double>);
 template void Hdf5Writer::write<float>(const std::string&, std::span<const float>,
                                        const std::vector<std::int64_t>&, bool);
 template void Hdf5Writer::write<double>(const std::string&, std::span<const double>,

@@ -18,6 +18,20 @@ FlatModel flatten(const nlohmann::json& tensors, const ParameterTable& table) {
   return flat;
 }
 
+FusionOptions read_options(const nlohmann::json& entry) {
+  FusionOptions options;
+  options.method = fusion_method_from_name(entry.at("method"));
+  options.granularity = fusion_granularity_from_name(entry.value("granularity", "tensor"));
+  options.weights = entry.at("weights").get<std::vector<double>>();
+  options.alpha = entry.value("alpha", options.alpha);
+  options.scale = entry.value("lambda", options.scale);
+  options.density = entry.value("density", options.density);
+  options.drop = entry.value("drop", options.drop);
+  options.seed = entry.value("seed", options.seed);
+  options.fraction = entry.value("t", options.fraction);
+  return options;
+}
+
 }  // namespace
 
 FusionFixture read_fusion_fixture(const std::filesystem::path& path) {
@@ -31,10 +45,7 @@ FusionFixture read_fusion_fixture(const std::filesystem::path& path) {
   }
   for (const nlohmann::json& entry : json.at("cases")) {
     FusionCase& fusion = fixture.cases.emplace_back();
-    fusion.options.method = fusion_method_from_name(entry.at("method"));
-    fusion.options.granularity = fusion_granularity_from_name(entry.at("granularity"));
-    fusion.options.alpha = entry.at("alpha");
-    fusion.options.weights = entry.at("weights").get<std::vector<double>>();
+    fusion.options = read_options(entry);
     for (const char letter : entry.at("models").get<std::string>()) fusion.models.emplace_back(1, letter);
     fusion.mean_weights = entry.at("mean_weights").get<std::vector<double>>();
     fusion.expected = flatten(entry.at("expected"), table);
@@ -61,9 +72,9 @@ FusionSummary run_case(const FusionCase& fusion, const std::filesystem::path& fo
                        const std::filesystem::path& out) {
   std::vector<std::filesystem::path> checkpoints;
   for (const std::string& name : fusion.models) checkpoints.push_back(folder / (name + ".h5"));
-  const bool guided = fusion.options.method == FusionMethod::kDeltaGuided;
-  return fuse_checkpoints(checkpoints, guided ? folder / "base.h5" : std::filesystem::path(), fusion.options,
-                          out);
+  SelfCommunicator alone;
+  const auto base = needs_base(fusion.options.method) ? folder / "base.h5" : std::filesystem::path();
+  return fuse_checkpoints(checkpoints, base, fusion.options, out, alone);
 }
 
 }  // namespace toller

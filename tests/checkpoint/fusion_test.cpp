@@ -30,12 +30,13 @@ std::vector<T> read_model(const std::filesystem::path& path) {
 
 /// Runs every case of the fixture with parameters of type T.
 template <class T>
-void compare_with_reference(double tolerance) {
+void compare_with_reference(double tolerance, std::int64_t block_elements = 0) {
   const TemporaryFolder folder;
   write_models<T>(fixture(), folder.path());
-  ASSERT_GE(fixture().cases.size(), 15U);
+  ASSERT_GE(fixture().cases.size(), 25U);
   for (std::size_t index = 0; index < fixture().cases.size(); ++index) {
-    const FusionCase& fusion = fixture().cases[index];
+    FusionCase fusion = fixture().cases[index];
+    fusion.options.block_elements = block_elements;
     const FusionSummary summary = run_case(fusion, folder.path(), folder / "out.h5");
     const std::vector<T> fused = read_model<T>(folder / "out.h5");
     ASSERT_EQ(fused.size(), fusion.expected.size());
@@ -59,6 +60,10 @@ TEST(Fusion, EqualsTheReferenceInDouble) {
   compare_with_reference<double>(1e-13);
 }
 
+TEST(Fusion, EqualsTheReferenceInBlocksOfOneRow) {
+  compare_with_reference<double>(1e-13, 1);
+}
+
 /// Values that arithmetic likes to change: both zeros, very small and very large numbers. Norms of distances
 /// limit the largest to the square root of what a double holds.
 template <class T>
@@ -74,6 +79,12 @@ std::vector<T> awkward_values(std::size_t size) {
   return values;
 }
 
+/// Whether the method is a weighted mean, in which equal checkpoints are left as they are.
+bool keeps_equal_checkpoints(const FusionOptions& options) {
+  const bool changes = options.method == FusionMethod::kTies || options.method == FusionMethod::kDare;
+  return !changes && options.scale == 1;
+}
+
 template <class T>
 void fuse_with_itself() {
   const TemporaryFolder folder;
@@ -85,6 +96,7 @@ void fuse_with_itself() {
   const auto values = awkward_values<T>(static_cast<std::size_t>(table.size()));
   write_checkpoint<T>(folder / "x.h5", meta, table, values, {}, {});
   for (const FusionCase& reference : fixture().cases) {
+    if (!keeps_equal_checkpoints(reference.options)) continue;
     FusionCase fusion = reference;
     fusion.models.assign(fusion.models.size(), "x");
     run_case(fusion, folder.path(), folder / "out.h5");
@@ -113,15 +125,34 @@ class FusionFiles : public testing::Test {
     const std::vector<float> values(static_cast<std::size_t>(table.size()), 0.5F);
     write_checkpoint<float>(folder / name, meta, table, values, values, values);
   }
+  /// Model "a" with `prefix` before all names, and perhaps another tensor of one value.
+  void write_renamed(const std::string& name, const std::string& prefix, const std::string& another = "") {
+    const Hdf5Reader model(folder / "a.h5");
+    Hdf5Writer file(folder / name);
+    file.attribute_int("format_version", kCheckpointFormatVersion);
+    file.attribute_string("kind", "checkpoint");
+    file.attribute_int("step", 0);
+    file.attribute_string("config", model.attribute_string("config"));
+    file.write_string("/state/tokenizer", model.read_string("/state/tokenizer"));
+    const ParameterTable table(fixture().encoder);
+    for (const TensorView& tensor : table.tensors()) {
+      const std::vector<float> values = model.read<float>("/parameters/" + tensor.name);
+      file.write<float>("/parameters/" + prefix + tensor.name, values, tensor.shape);
+    }
+    const std::vector<float> one = {1};
+    if (!another.empty()) file.write<float>("/parameters/" + another, one, {1});
+    file.commit();
+  }
   CheckpointMeta meta() const { return CheckpointReader(folder / "a.h5").meta(); }
   std::string message(const std::vector<std::string>& names, const FusionOptions& options) {
     std::vector<std::filesystem::path> paths;
     for (const std::string& name : names) paths.push_back(folder / name);
     return message_of<Error>(
-        [&] { fuse_checkpoints(paths, folder / "base.h5", options, folder / "out.h5"); });
+        [&] { fuse_checkpoints(paths, folder / "base.h5", options, folder / "out.h5", alone); });
   }
 
   TemporaryFolder folder;
+  SelfCommunicator alone;
 };
 
 TEST_F(FusionFiles, ResultSaysWhatItIs) {
@@ -136,7 +167,7 @@ TEST_F(FusionFiles, ResultSaysWhatItIs) {
                               .alpha = 2,
                               .weights = {1, 3}};
   const FusionSummary summary = fuse_checkpoints({folder / "a.h5", folder / "later.h5"}, folder / "base.h5",
-                                                 options, folder / "out.h5");
+                                                 options, folder / "out.h5", alone);
   EXPECT_EQ(summary.step, 300);
   const CheckpointReader fused(folder / "out.h5");
   EXPECT_FALSE(fused.has_optimizer());
@@ -157,7 +188,7 @@ TEST_F(FusionFiles, ResultSaysWhatItIs) {
 
 TEST_F(FusionFiles, MayReplaceOneOfItsSources) {
   const std::vector<float> before = read_model<float>(folder / "a.h5");
-  fuse_checkpoints({folder / "a.h5"}, {}, {.method = FusionMethod::kSoup}, folder / "a.h5");
+  fuse_checkpoints({folder / "a.h5"}, {}, {.method = FusionMethod::kSoup}, folder / "a.h5", alone);
   EXPECT_EQ(read_model<float>(folder / "a.h5"), before);
 }
 
@@ -177,17 +208,64 @@ TEST_F(FusionFiles, DropoutMayDifferOtherFieldsMayNot) {
   EXPECT_NE(message({"a.h5", "other.h5"}, {}).find("their tokenizers differ"), std::string::npos);
 }
 
+TEST_F(FusionFiles, FloatAndDoubleGiveDouble) {
+  const TemporaryFolder wide;
+  write_models<double>(fixture(), wide.path());
+  fuse_checkpoints({folder / "a.h5", wide / "b.h5"}, {}, {.method = FusionMethod::kSoup}, folder / "out.h5",
+                   alone);
+  const CheckpointReader fused(folder / "out.h5");
+  EXPECT_EQ(fused.type(), ElementType::kFloat64);
+  const std::vector<double> a = read_model<double>(folder / "a.h5"), b = read_model<double>(wide / "b.h5");
+  const std::vector<double> values = read_model<double>(folder / "out.h5");
+  for (std::size_t i = 0; i < values.size(); ++i) EXPECT_DOUBLE_EQ(values[i], a[i] + 0.5 * (b[i] - a[i]));
+}
+
+TEST_F(FusionFiles, RenamesTensors) {
+  write_renamed("bert.h5", "bert.");
+  EXPECT_NE(
+      message({"a.h5", "bert.h5"}, {}).find("bert.embeddings.LayerNorm.bias is no tensor of this model"),
+      std::string::npos)
+      << message({"a.h5", "bert.h5"}, {});
+  FusionOptions options{.method = FusionMethod::kSoup, .renames = {{"bert.*", "*"}}};
+  EXPECT_EQ(message({"b.h5", "bert.h5"}, options), "");
+  const std::vector<float> fused = read_model<float>(folder / "out.h5");
+  EXPECT_EQ(message({"b.h5", "a.h5"}, {.method = FusionMethod::kSoup}), "");
+  EXPECT_EQ(fused, read_model<float>(folder / "out.h5"));
+  options.renames.push_back({"loss.temperature", "loss.log_temperature"});
+  EXPECT_EQ(
+      message({"b.h5", "bert.h5"}, options),
+      "--map loss.temperature=loss.log_temperature: no checkpoint has such a tensor beside those of the "
+      "model");
+  options.renames = {{"bert.*", "*"}, {"nothing", "loss.log_temperature"}};
+  write_renamed("both.h5", "bert.", "nothing");
+  EXPECT_NE(message({"b.h5", "both.h5"}, options).find("cannot both be tensor loss.log_temperature"),
+            std::string::npos)
+      << message({"b.h5", "both.h5"}, options);
+}
+
 TEST_F(FusionFiles, WrongUse) {
   const auto usage = [&](const std::vector<std::filesystem::path>& paths, const std::filesystem::path& base,
                          const FusionOptions& options) {
-    return message_of<UsageError>([&] { fuse_checkpoints(paths, base, options, folder / "out.h5"); });
+    return message_of<UsageError>([&] { fuse_checkpoints(paths, base, options, folder / "out.h5", alone); });
   };
   const std::vector<std::filesystem::path> two = {folder / "a.h5", folder / "b.h5"};
   EXPECT_NE(usage(two, {}, {}).find("needs a base"), std::string::npos);
   EXPECT_NE(usage({}, folder / "base.h5", {}).find("at least one checkpoint"), std::string::npos);
-  EXPECT_EQ(usage(two, folder / "base.h5", {.weights = {1, 2, 3}}), "3 weights for 2 checkpoints");
-  EXPECT_EQ(usage(two, folder / "base.h5", {.weights = {1, 0}}), "weight 0 must be greater than 0");
-  EXPECT_EQ(usage(two, folder / "base.h5", {.alpha = -1}), "alpha is -1, must be at least 0");
+  const auto refused = [&](const FusionOptions& options) { return usage(two, folder / "base.h5", options); };
+  EXPECT_EQ(refused({.weights = {1, 2, 3}}), "--weights has 3 weights for 2 checkpoints");
+  EXPECT_EQ(refused({.weights = {1, 0}}), "--weights is 0, must be greater than 0");
+  EXPECT_EQ(refused({.alpha = -1}), "--alpha is -1, must be at least 0");
+  EXPECT_EQ(refused({.scale = std::numeric_limits<double>::infinity()}), "--lambda is inf, must be finite");
+  EXPECT_EQ(refused({.density = 0}), "--density is 0, must be above 0 and at most 1");
+  EXPECT_EQ(refused({.drop = 1}), "--drop is 1, must be at least 0 and below 1");
+  EXPECT_EQ(refused({.fraction = 1.5}), "--t is 1.5, must be between 0 and 1");
+  const FusionOptions slerp{.method = FusionMethod::kSlerp};
+  EXPECT_EQ(usage({folder / "a.h5"}, {}, slerp), "--method slerp is between two checkpoints, not 1");
+  EXPECT_EQ(refused({.method = FusionMethod::kSlerp, .weights = {1, 1}}),
+            "--weights has no meaning with --method slerp");
+  for (const auto method : {FusionMethod::kTies, FusionMethod::kDare, FusionMethod::kTaskArithmetic}) {
+    EXPECT_NE(usage(two, {}, {.method = method}).find("needs a base"), std::string::npos);
+  }
   EXPECT_THROW(fusion_method_from_name("stew"), UsageError);
   EXPECT_THROW(fusion_granularity_from_name("atom"), UsageError);
   EXPECT_FALSE(std::filesystem::exists(folder / "out.h5"));

@@ -120,12 +120,16 @@ void make_checkpoints(const fs::path& at, const fs::path& good) {
             {.float32 = {{tensor, [](std::vector<float>& values) { values[7] = nan; }}}});
   copy_hdf5(good, at / "newer-model.h5", {.attributes = {{"format_version", 99}}});
   copy_hdf5(good, at / "no-tensor-model.h5", {.left_out = {tensor}});
-  const auto heads = [](const std::string& config) {
-    auto json = nlohmann::json::parse(config);
-    json.at("encoder").at("heads") = 7;
-    return json.dump();
+  const auto with_field = [](const char* field, const nlohmann::json& value) {
+    return [=](const std::string& config) {
+      auto json = nlohmann::json::parse(config);
+      json.at("encoder").at(field) = value;
+      return json.dump();
+    };
   };
-  copy_hdf5(good, at / "heads-model.h5", {.config = heads});
+  copy_hdf5(good, at / "shape-model.h5", {.config = with_field("vocabulary_size", 41)});
+  copy_hdf5(good, at / "cls-model.h5", {.config = with_field("pooling", "cls")});
+  copy_hdf5(good, at / "heads-model.h5", {.config = with_field("heads", 7)});
   copy_hdf5(good, at / "config-model.h5",
             {.config = [](const std::string& text) { return text.substr(0, 30); }});
 }

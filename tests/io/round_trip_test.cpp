@@ -49,6 +49,64 @@ TYPED_TEST(RoundTrip, KeepsEveryBitPlainAndCompressed) {
   EXPECT_TRUE(info.has_checksum);
 }
 
+template <class Action>
+std::string message(Action action) {
+  return message_of<Error>(action);
+}
+
+TEST(Hdf5File, RowsInPieces) {
+  const TemporaryFolder folder;
+  std::vector<float> values(3 * 200000);  // more than one piece to read
+  std::iota(values.begin(), values.end(), 0.5F);
+  const std::span<const float> all(values);
+  Hdf5Writer writer(folder / "a.h5");
+  writer.begin("/group/rows", ElementType::kFloat32, {200000, 3});
+  writer.append(all.first(3));
+  writer.append(all.subspan(3, 0));
+  writer.append(all.subspan(3));
+  writer.begin("/last", ElementType::kFloat32, {2});
+  writer.append(all.first(2));
+  writer.commit();
+
+  const Hdf5Reader reader(folder / "a.h5");
+  EXPECT_EQ(reader.read<float>("/group/rows", {200000, 3}), values);
+  std::vector<double> slice(6);
+  reader.read_slice<double>("/group/rows", 9, slice);
+  EXPECT_EQ(slice, std::vector<double>(values.begin() + 9, values.begin() + 15));
+  std::vector<float> pieces;
+  reader.read_in_pieces<float>("/group/rows", [&](std::span<const float> piece, std::int64_t first) {
+    EXPECT_EQ(first, static_cast<std::int64_t>(pieces.size()));
+    pieces.insert(pieces.end(), piece.begin(), piece.end());
+  });
+  EXPECT_EQ(pieces, values);
+  const std::string label = (folder / "a.h5").string() + ": data set /group/rows: ";
+  EXPECT_EQ(message([&] { reader.read_slice<double>("/group/rows", 1, slice); }),
+            label + "elements [1, 1 + 6) are no whole rows of shape [200000, 3]");
+  EXPECT_EQ(message([&] { reader.read_in_pieces<double>("/group/rows", {}); }),
+            label + "expected float64, found float32");
+}
+
+TEST(Hdf5File, ADataSetInPiecesMustBeWhole) {
+  const TemporaryFolder folder;
+  const std::vector<float> row = {1, 2, 3};
+  {
+    Hdf5Writer writer(folder / "a.h5");
+    EXPECT_NE(message([&] { writer.append<float>(row); }).find("without begin()"), std::string::npos);
+    EXPECT_NE(message([&] { writer.begin("/none", ElementType::kFloat32, {0, 3}); }), "");
+    writer.begin("/rows", ElementType::kFloat32, {2, 3});
+    writer.append<float>(row);
+    const std::string unfinished =
+        (folder / "a.h5").string() + ": data set /rows: only 3 of 6 values were written";
+    EXPECT_EQ(message([&] { writer.write<float>("/other", row, {3}); }), unfinished);
+    EXPECT_EQ(message([&] { writer.commit(); }), unfinished);
+    EXPECT_NE(message([&] { writer.append<float>(std::span(row).first(2)); }).find("do not fit"),
+              std::string::npos);
+    EXPECT_NE(message([&] { writer.append<double>(std::vector<double>(3)); }).find("do not fit"),
+              std::string::npos);
+  }
+  EXPECT_TRUE(folder.entries().empty());
+}
+
 TEST(Hdf5File, FloatAndDoubleConvertIntoEachOther) {
   const TemporaryFolder folder;
   const std::vector<float> single = {0.1F, -3.5F};
@@ -125,7 +183,6 @@ TEST(Hdf5File, MessagesSayWhatWasExpectedAndFound) {
   const std::string file = (folder / "a.h5").string();
   std::vector<float> five(5);
   std::vector<std::int32_t> three(3);
-  const auto message = [](auto action) { return message_of<Error>(action); };
   EXPECT_EQ(message([&] {
               reader.read<float>("/group/x", {3, 2});
             }),
@@ -144,7 +201,8 @@ TEST(Hdf5File, MessagesSayWhatWasExpectedAndFound) {
   EXPECT_EQ(message([&] { reader.read_slice<std::int32_t>("/group/i", 4, three); }),
             file + ": data set /group/i: no elements [4, 4 + 3) among 6");
   EXPECT_NE(message([&] { reader.read_slice<std::int32_t>("/group/i", -1, three); }), "");
-  EXPECT_NE(message([&] { reader.read_slice<float>("/group/x", 0, five); }), "");
+  EXPECT_EQ(message([&] { reader.read_slice<float>("/group/x", 0, five); }),
+            file + ": data set /group/x: elements [0, 0 + 5) are no whole rows of shape [2, 3]");
 }
 
 TEST(Hdf5File, ReadsLeaveNothingOpen) {

@@ -22,6 +22,9 @@ void write_sample(const std::filesystem::path& path, std::size_t elements) {
     writer.write<float>(name, values, {static_cast<std::int64_t>(elements)});
   }
   writer.write<float>("/packed", values, {static_cast<std::int64_t>(elements)}, true);
+  writer.begin("/pieces", ElementType::kFloat32, {static_cast<std::int64_t>(elements)});
+  writer.append<float>(std::span(values).first(5));
+  writer.append<float>(std::span(values).subspan(5));
   writer.attribute_string("config", std::string(500, 'x'));
   writer.commit();
 }

@@ -29,6 +29,7 @@ ENCODER = {
 
 
 def shapes():
+    """In the order of Toller's table: a layer's query, key and value weights lie side by side, then their biases."""
     h, i = ENCODER["hidden_size"], ENCODER["intermediate_size"]
     result = {
         "embeddings.word_embeddings.weight": (ENCODER["vocabulary_size"], h),
@@ -39,14 +40,13 @@ def shapes():
     }
     for layer in range(ENCODER["layers"]):
         prefix = f"encoder.layer.{layer}."
-        linear = {f"attention.self.{part}": (h, h) for part in ("query", "key", "value")}
-        linear |= {"attention.output.dense": (h, h), "intermediate.dense": (i, h), "output.dense": (h, i)}
-        for name, shape in linear.items():
+        for kind, shape in (("weight", (h, h)), ("bias", (h,))):
+            result |= {f"{prefix}attention.self.{part}.{kind}": shape for part in ("query", "key", "value")}
+        others = {"attention.output.dense": (h, h), "attention.output.LayerNorm": (h,), "intermediate.dense": (i, h),
+                  "output.dense": (h, i), "output.LayerNorm": (h,)}
+        for name, shape in others.items():
             result[f"{prefix}{name}.weight"] = shape
             result[f"{prefix}{name}.bias"] = shape[:1]
-        for name in ("attention.output.LayerNorm", "output.LayerNorm"):
-            result[f"{prefix}{name}.weight"] = (h,)
-            result[f"{prefix}{name}.bias"] = (h,)
     result["loss.log_temperature"] = (1,)
     return result
 
@@ -92,37 +92,116 @@ def sizes(tensor, deltas, granularity):
     return np.sqrt(sum((deltas[name] ** 2).sum() for name in members))
 
 
+def delta_guided_weights(tensor, deltas, prior, case):
+    moved = [p * sizes(tensor, d, case["granularity"]) ** case["alpha"] for p, d in zip(prior, deltas)]
+    total = sum(moved)
+    with np.errstate(invalid="ignore"):
+        return [np.where(total > 0, m / total, p) for m, p in zip(moved, prior)]
+
+
+def trim(delta, density):
+    """Keeps the share of largest magnitude; all that equal the least of them stay too."""
+    count = max(1, int(np.floor(density * delta.size + 0.5)))
+    least = np.sort(np.abs(delta), axis=None)[-count]
+    return np.where(np.abs(delta) >= least, delta, 0.0)
+
+
+def ties(deltas, prior, case):
+    """The merged change of a tensor and the weight of each model in it."""
+    kept = np.stack([trim(delta, case["density"]) for delta in deltas])
+    shaped = prior.reshape((-1,) + (1,) * (kept.ndim - 1))
+    sign = np.sign((shaped * kept).sum(axis=0))
+    agree = shaped * ((np.sign(kept) == sign) & (sign != 0))
+    total = agree.sum(axis=0)
+    weights = np.divide(agree, total, out=np.zeros_like(kept), where=total > 0)
+    return case["lambda"] * (weights * kept).sum(axis=0), list(weights)
+
+
+def philox(counters, keys):
+    """Philox4x32-10 of Salmon et al. (SC 2011), for an array [n, 4] of counters."""
+    mask = np.uint64(0xFFFFFFFF)
+    c = [counters[:, word].astype(np.uint64) for word in range(4)]
+    k = [np.uint64(key) for key in keys]
+    for _ in range(10):
+        low, high = np.uint64(0xD2511F53) * c[0], np.uint64(0xCD9E8D57) * c[2]
+        c = [(high >> np.uint64(32)) ^ c[1] ^ k[0], high & mask, (low >> np.uint64(32)) ^ c[3] ^ k[1], low & mask]
+        k = [(k[0] + np.uint64(0x9E3779B9)) & mask, (k[1] + np.uint64(0xBB67AE85)) & mask]
+    return np.stack(c, axis=1)
+
+
+def keep_mask(shape, model, tensor, case):
+    """dare: 1 where an element of the tensor with that index stays; element i takes word i % 4 of block i // 4."""
+    size = int(np.prod(shape))
+    counters = np.zeros(((size + 3) // 4, 4), dtype=np.uint64)
+    counters[:, 0] = np.arange(len(counters))
+    counters[:, 1:] = model, tensor, 8
+    words = philox(counters, (case["seed"] & 0xFFFFFFFF, case["seed"] >> 32)).ravel()[:size]
+    return ((words + 0.5) * 2.0**-32 >= case["drop"]).reshape(shape)
+
+
+def slerp_weights(a, b, t):
+    lengths = np.sqrt((a * a).sum()) * np.sqrt((b * b).sum())
+    cosine = (a * b).sum() / lengths if lengths > 0 else 1.0
+    if 1 - abs(cosine) < 1e-6:
+        return [1 - t, t]
+    angle = np.arccos(cosine)
+    return [np.sin((1 - t) * angle) / np.sin(angle), np.sin(t * angle) / np.sin(angle)]
+
+
+def fuse_tensor(index, tensor, start, thetas, deltas, prior, case):
+    """The fused tensor and each model's weight in it."""
+    theta_0, changes = start[tensor], [delta[tensor] for delta in deltas]
+    if case["method"] == "slerp":
+        weights = slerp_weights(*(theta[tensor] for theta in thetas), case["t"])
+        return sum(w * theta[tensor] for w, theta in zip(weights, thetas)), weights
+    if case["method"] == "soup":
+        return sum(w * theta[tensor] for w, theta in zip(prior, thetas)), prior
+    if case["method"] == "delta-guided":
+        weights = delta_guided_weights(tensor, deltas, prior, case)
+        return theta_0 + sum(w * change for w, change in zip(weights, changes)), weights
+    if case["method"] == "ties":
+        change, weights = ties(changes, prior, case)
+        return theta_0 + change, weights
+    if case["method"] == "dare":
+        masks = [keep_mask(theta_0.shape, k, index, case) for k in range(len(changes))]
+        changes = [mask * change / (1 - case["drop"]) for mask, change in zip(masks, changes)]
+    return theta_0 + case["lambda"] * sum(w * change for w, change in zip(prior, changes)), prior
+
+
 def fuse(models, base, case):
     """The fused tensors and the mean weight of each model, in float64."""
     prior = np.array(case["weights"] or [1.0] * len(models))
     prior = prior / prior.sum()
     fused, totals, count = {}, np.zeros(len(models)), 0
     thetas = [{name: value.astype(np.float64) for name, value in model.items()} for model in models]
-    start = {name: value.astype(np.float64) for name, value in base.items()}
+    start = {name: base[name].astype(np.float64) for name in shapes()}
     deltas = [{name: theta[name] - start[name] for name in start} for theta in thetas]
-    for tensor, theta_0 in start.items():
-        if case["method"] == "soup":
-            weights = [np.full(theta_0.shape, p) for p in prior]
-            fused[tensor] = sum(w * theta[tensor] for w, theta in zip(weights, thetas))
-        else:
-            moved = [p * sizes(tensor, d, case["granularity"]) ** case["alpha"] for p, d in zip(prior, deltas)]
-            total = sum(moved)
-            with np.errstate(invalid="ignore"):
-                weights = [np.where(total > 0, m / total, p) for m, p in zip(moved, prior)]
-            weights = [np.broadcast_to(w, theta_0.shape) for w in weights]
-            fused[tensor] = theta_0 + sum(w * d[tensor] for w, d in zip(weights, deltas))
-        totals += [w.sum() for w in weights]
+    for index, (tensor, theta_0) in enumerate(start.items()):
+        fused[tensor], weights = fuse_tensor(index, tensor, start, thetas, deltas, prior, case)
+        totals += [np.broadcast_to(w, theta_0.shape).sum() for w in weights]
         count += theta_0.size
     return fused, totals / count
 
 
 def cases():
-    result = [{"method": "soup", "granularity": "tensor", "alpha": 1.0, "weights": weights, "models": models}
-              for weights, models in (([], "ab"), ([1.0, 3.0], "ab"), ([0.2, 0.5, 0.3], "abc"))]
+    result = []
+
+    def add(method, models, weights=(), **settings):
+        result.append({"method": method, "models": models, "weights": list(weights)} | settings)
+
+    for weights, models in (([], "ab"), ([1.0, 3.0], "ab"), ([0.2, 0.5, 0.3], "abc")):
+        add("soup", models, weights)
     for granularity in ("element", "row", "tensor", "layer"):
         for alpha, weights, models in ((1.0, [], "ab"), (2.0, [1.0, 4.0, 2.0], "cab"), (0.5, [], "abc")):
-            result.append({"method": "delta-guided", "granularity": granularity, "alpha": alpha, "weights": weights,
-                           "models": models})
+            add("delta-guided", models, weights, granularity=granularity, alpha=alpha)
+    for scale, weights, models in ((1.0, [], "ab"), (-0.7, [1.0, 3.0, 2.0], "abc")):
+        add("task-arithmetic", models, weights, **{"lambda": scale})
+    for density, scale, weights, models in ((0.2, 1.0, [], "abc"), (0.55, 1.5, [1.0, 2.0, 4.0], "acb"), (1.0, 0.6, [], "ab")):
+        add("ties", models, weights, density=density, **{"lambda": scale})
+    for drop, seed, scale, weights, models in ((0.5, 1, 1.0, [], "ab"), (0.9, 2**40 + 3, 0.4, [1.0, 4.0, 2.0], "abc")):
+        add("dare", models, weights, drop=drop, seed=seed, **{"lambda": scale})
+    for t, models in ((0.5, "ab"), (0.2, "ac"), (1.0, "ba")):
+        add("slerp", models, t=t)
     return result
 
 

@@ -88,14 +88,25 @@ class TrainingRun : public testing::Test {
     return model;
   }
 
+  static std::vector<float> parameters(const std::string& path) {
+    const CheckpointReader reader(folder_->path() / path);
+    std::vector<float> values(static_cast<std::size_t>(reader.table().size()));
+    reader.read_parameters(std::span(values));
+    return values;
+  }
+
+  static std::string bytes(const std::string& path) {
+    std::ifstream file(folder_->path() / path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+
   /// A model whose step is not finite: that of checkpoint `from`, with a huge gain.
   static void write_overflowing_model(const std::string& from, const std::string& to) {
     const CheckpointReader reader(folder_->path() / from);
-    std::vector<float> parameters(static_cast<std::size_t>(reader.table().size()));
-    reader.read_parameters(std::span<float>(parameters));
+    std::vector<float> values = parameters(from);
     const TensorView& gain = reader.table().at("encoder.layer.0.output.LayerNorm.weight");
-    std::fill_n(parameters.begin() + gain.offset, gain.size, 1e38f);
-    write_checkpoint<float>(folder_->path() / to, reader.meta(), reader.table(), parameters, {}, {});
+    std::fill_n(values.begin() + gain.offset, gain.size, 1e38f);
+    write_checkpoint<float>(folder_->path() / to, reader.meta(), reader.table(), values, {}, {});
   }
 
   static std::vector<double> losses(const std::string& out) {
