@@ -1,68 +1,52 @@
 #include "checkpoint/checkpoint.h"
 
 #include <algorithm>
-#include <cmath>
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "checkpoint/checkpoint_format.h"
+#include "checkpoint/checkpoint_output.h"
 #include "error.h"
 
 namespace toller {
 namespace {
 
-constexpr const char* kKind = "checkpoint";
 constexpr const char* kParameters = "/parameters";
-constexpr const char* kTokenizer = "/state/tokenizer";
 
-std::string parameter_name(const TensorView& tensor) {
-  return std::string(kParameters) + '/' + tensor.name;
-}
-
-std::string moment_name(const char* moment, const TensorView& tensor) {
-  return std::string("/optimizer/") + moment + "/" + tensor.name;
-}
-
-/// `values` are those of the data set from element `first` on.
-template <class T>
-void check_finite(const std::filesystem::path& path, const std::string& name, std::span<const T> values,
-                  std::int64_t first = 0) {
-  const auto found = std::ranges::find_if(values, [](T value) { return !std::isfinite(value); });
-  if (found == values.end()) return;
-  fail("{}: data set {}: element {} is {}", path.string(), name, first + (found - values.begin()), *found);
-}
-
-void check_format(const Hdf5Reader& file) {
+/// An error unless it is a checkpoint in a format that is known.
+Hdf5Reader open_checkpoint(const std::filesystem::path& path) {
+  Hdf5Reader file(path);
   if (!file.has_attribute("kind"))
     fail("{}: has no attribute kind: not a Toller checkpoint", file.path().string());
   const std::string kind = file.attribute_string("kind");
-  if (kind != kKind) fail("{}: is a {}, expected a checkpoint", file.path().string(), kind);
+  if (kind != kCheckpointKind) fail("{}: is a {}, expected a checkpoint", file.path().string(), kind);
   const std::int64_t version = file.attribute_int("format_version");
-  if (version != kCheckpointFormatVersion) {
-    fail("{}: has checkpoint format {}, this version of Toller reads {}", file.path().string(), version,
-         kCheckpointFormatVersion);
+  if (version != kCheckpointFormatVersion && version != kShardedFormatVersion) {
+    fail("{}: has checkpoint format {}, this version of Toller reads {} and {}", file.path().string(),
+         version, kCheckpointFormatVersion, kShardedFormatVersion);
   }
+  return file;
 }
 
-/// A config may ask for any number of tensors of any size; the file must be able to hold them before a table
+/// A config may ask for any number of tensors of any size; the files must be able to hold them before a table
 /// is made of it.
-void check_sizes(const Hdf5Reader& file, const EncoderConfig& config) {
-  const auto tensors = file.list(kParameters).size();
+void check_sizes(const CheckpointTensors& stored, const EncoderConfig& config) {
+  const std::string path = stored.main().path().string();
+  const auto tensors = stored.list(kParameters).size();
   if (static_cast<std::size_t>(config.layers) > tensors) {
-    fail("{}: config says {} layers, but /parameters has {} tensors", file.path().string(), config.layers,
-         tensors);
+    fail("{}: config says {} layers, but /parameters has {} tensors", path, config.layers, tensors);
   }
   const std::int64_t rows =
       std::max({config.vocabulary_size, config.max_positions, config.type_vocabulary_size, config.hidden_size,
                 config.intermediate_size});
-  const auto bytes = static_cast<std::int64_t>(std::filesystem::file_size(file.path()));
-  if (rows * config.hidden_size > bytes) {
-    fail("{}: config needs a tensor of {} x {}, more than the file of {} bytes holds", file.path().string(),
-         rows, config.hidden_size, bytes);
+  if (rows * config.hidden_size > stored.bytes()) {
+    fail("{}: config needs a tensor of {} x {}, more than the file of {} bytes holds", path, rows,
+         config.hidden_size, stored.bytes());
   }
 }
 
-CheckpointMeta read_meta(const Hdf5Reader& file) {
-  check_format(file);
+CheckpointMeta read_meta(const CheckpointTensors& stored) {
+  const Hdf5Reader& file = stored.main();
   const std::string name = file.path().string();
   CheckpointMeta meta;
   meta.step = file.attribute_int("step");
@@ -76,8 +60,8 @@ CheckpointMeta read_meta(const Hdf5Reader& file) {
   meta.training = config.value("training", nlohmann::json());
   meta.state = config.value("state", nlohmann::json());
   meta.origin = config.value("origin", nlohmann::json());
-  meta.tokenizer = file.read_string(kTokenizer);
-  check_sizes(file, meta.encoder);
+  meta.tokenizer = file.read_string(kTokenizerName);
+  check_sizes(stored, meta.encoder);
   return meta;
 }
 
@@ -100,10 +84,10 @@ nlohmann::json config_json(const CheckpointMeta& meta) {
 
 CheckpointReader::CheckpointReader(const std::filesystem::path& path,
                                    const std::vector<TensorRename>& renames)
-    : file_(path), meta_(read_meta(file_)), table_(meta_.encoder) {
+    : stored_(open_checkpoint(path)), meta_(read_meta(stored_)), table_(meta_.encoder) {
   find_names(renames);
   type_ = check_tensors(kParameters);
-  has_optimizer_ = file_.has("/optimizer");
+  has_optimizer_ = stored_.has("/optimizer");
   if (!has_optimizer_) return;
   check_tensors("/optimizer/m");
   check_tensors("/optimizer/v");
@@ -112,7 +96,7 @@ CheckpointReader::CheckpointReader(const std::filesystem::path& path,
 void CheckpointReader::find_names(const std::vector<TensorRename>& renames) {
   std::set<std::string> known;
   for (const TensorView& tensor : table_.tensors()) known.insert(tensor.name);
-  for (const std::string& stored : file_.list(kParameters)) {
+  for (const std::string& stored : stored_.list(kParameters)) {
     std::string name = stored;
     for (std::size_t index = 0; index < renames.size() && !known.contains(stored); ++index) {
       const auto other = renamed(stored, renames[index]);
@@ -137,52 +121,52 @@ std::string CheckpointReader::dataset_name(const std::string& group, const Tenso
 /// The members of a group must be the table's tensors, with their shapes and one float type, which is
 /// returned.
 ElementType CheckpointReader::check_tensors(const std::string& group) const {
-  const std::string path = file_.path().string();
-  std::vector<std::string> unknown = file_.list(group);
+  const std::string file = path().string();
+  std::vector<std::string> unknown = stored_.list(group);
   for (const TensorView& tensor : table_.tensors()) {
     std::erase(unknown, dataset_name(group, tensor).substr(group.size() + 1));
   }
   ElementType type = ElementType::kOther;
   for (const TensorView& tensor : table_.tensors()) {
     const std::string name = dataset_name(group, tensor);
-    if (!unknown.empty() && !file_.has(name)) {
+    if (!unknown.empty() && !stored_.has(name)) {
       fail("{}: data set {}: is missing, and {}/{} is no tensor of this model; `toller fuse --map` renames",
-           path, name, group, unknown.front());
+           file, name, group, unknown.front());
     }
-    const DatasetInfo info = file_.info(name);
+    const DatasetInfo info = stored_.info(name);
     if (info.shape != tensor.shape) {
-      fail("{}: data set {}: expected shape [{}], found [{}]", path, name, fmt::join(tensor.shape, ", "),
+      fail("{}: data set {}: expected shape [{}], found [{}]", file, name, fmt::join(tensor.shape, ", "),
            fmt::join(info.shape, ", "));
     }
     if (info.type != ElementType::kFloat32 && info.type != ElementType::kFloat64) {
-      fail("{}: data set {}: expected float32 or float64, found {}", path, name, element_name(info.type));
+      fail("{}: data set {}: expected float32 or float64, found {}", file, name, element_name(info.type));
     }
     if (type == ElementType::kOther) type = info.type;
     if (info.type != type) {
-      fail("{}: data set {}: is {}, the tensors before it are {}", path, name, element_name(info.type),
+      fail("{}: data set {}: is {}, the tensors before it are {}", file, name, element_name(info.type),
            element_name(type));
     }
   }
-  if (!unknown.empty()) fail("{}: data set {}/{} is no tensor of this model", path, group, unknown.front());
+  if (!unknown.empty()) fail("{}: data set {}/{} is no tensor of this model", file, group, unknown.front());
   return type;
 }
 
 template <class T>
 void CheckpointReader::read_tensor(const TensorView& tensor, std::span<T> out) const {
   const std::string name = dataset_name(kParameters, tensor);
-  file_.read_into(name, out);
+  stored_.read_into(name, out);
   check_finite<T>(path(), name, out);
 }
 
 template <class T>
 void CheckpointReader::read_rows(const TensorView& tensor, std::int64_t first, std::span<T> out) const {
-  file_.read_slice(dataset_name(kParameters, tensor), first, out);
+  stored_.read_slice(dataset_name(kParameters, tensor), first, out);
 }
 
 void CheckpointReader::verify_tensor(const TensorView& tensor) const {
   const std::string name = dataset_name(kParameters, tensor);
   const auto verify = [&]<class T>(T) {
-    file_.read_in_pieces<T>(name, [&](std::span<const T> piece, std::int64_t first) {
+    stored_.read_in_pieces<T>(name, [&](std::span<const T> piece, std::int64_t first) {
       check_finite(path(), name, piece, first);
     });
   };
@@ -212,28 +196,25 @@ void CheckpointReader::read_moments(std::span<T> m, std::span<T> v) const {
       const std::string name = dataset_name(std::string("/optimizer/") + moment, tensor);
       const auto slice =
           out.subspan(static_cast<std::size_t>(tensor.offset), static_cast<std::size_t>(tensor.size));
-      file_.read_into(name, slice);
+      stored_.read_into(name, slice);
       check_finite<T>(path(), name, slice);
     }
   }
 }
 
-CheckpointWriter::CheckpointWriter(const std::filesystem::path& path, const CheckpointMeta& meta)
-    : file_(path) {
-  file_.attribute_int("format_version", kCheckpointFormatVersion);
-  file_.attribute_string("kind", kKind);
-  file_.attribute_int("step", meta.step);
+void write_meta(Hdf5Writer& file, const CheckpointMeta& meta, std::int64_t version) {
+  file.attribute_int("format_version", version);
+  file.attribute_string("kind", kCheckpointKind);
+  file.attribute_int("step", meta.step);
   // Text from outside (a file's name) may not be UTF-8, which JSON must be: it is marked, not refused.
-  file_.attribute_string("config",
-                         config_json(meta).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-  file_.write_string(kTokenizer, meta.tokenizer, true);
+  file.attribute_string("config",
+                        config_json(meta).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  file.write_string(kTokenizerName, meta.tokenizer, true);
 }
 
-template <class T>
-void CheckpointWriter::write_tensor(const TensorView& tensor, std::span<const T> values) {
-  const std::string name = parameter_name(tensor);
-  check_finite(file_.path(), name, values);
-  file_.write(name, values, tensor.shape);
+CheckpointWriter::CheckpointWriter(const std::filesystem::path& path, const CheckpointMeta& meta)
+    : file_(path) {
+  write_meta(file_, meta, kCheckpointFormatVersion);
 }
 
 template <class T>
@@ -247,15 +228,6 @@ void CheckpointWriter::write_rows(const TensorView& tensor, std::int64_t first, 
   file_.append(rows);
 }
 
-template <class T>
-void CheckpointWriter::write_moments(const TensorView& tensor, std::span<const T> m, std::span<const T> v) {
-  for (const auto& [moment, values] : {std::pair{"m", m}, std::pair{"v", v}}) {
-    const std::string name = moment_name(moment, tensor);
-    check_finite(file_.path(), name, values);
-    file_.write(name, values, tensor.shape);
-  }
-}
-
 void CheckpointWriter::commit() {
   file_.commit();
 }
@@ -264,21 +236,17 @@ template <class T>
 void write_checkpoint(const std::filesystem::path& path, const CheckpointMeta& meta,
                       const ParameterTable& table, std::span<const T> parameters, std::span<const T> m,
                       std::span<const T> v) {
-  CheckpointWriter writer(path, meta);
-  const auto slice = [](std::span<const T> all, const TensorView& tensor) {
-    return all.subspan(static_cast<std::size_t>(tensor.offset), static_cast<std::size_t>(tensor.size));
-  };
   const auto size = static_cast<std::size_t>(table.size());
   const bool with_moments = !m.empty() || !v.empty();
   if (parameters.size() != size || (with_moments && (m.size() != size || v.size() != size))) {
     fail("{}: cannot write: buffers of {}, {} and {} for {} parameters", path.string(), parameters.size(),
          m.size(), v.size(), size);
   }
-  for (const TensorView& tensor : table.tensors()) {
-    writer.write_tensor(tensor, slice(parameters, tensor));
-    if (with_moments) writer.write_moments(tensor, slice(m, tensor), slice(v, tensor));
-  }
-  writer.commit();
+  const ParameterShards whole(table, {0, table.size()}, 1);
+  SelfCommunicator self;
+  CheckpointOutput<T> output(path, meta, table, whole, CheckpointLayout::kOneFile, self, with_moments);
+  output.write(parameters, m, v);
+  output.commit();
 }
 
 std::filesystem::path resolve_checkpoint(const std::filesystem::path& path) {
@@ -304,10 +272,7 @@ std::filesystem::path resolve_checkpoint(const std::filesystem::path& path) {
   template void CheckpointReader::read_rows<T>(const TensorView&, std::int64_t, std::span<T>) const;  \
   template void CheckpointReader::read_parameters<T>(std::span<T>) const;                             \
   template void CheckpointReader::read_moments<T>(std::span<T>, std::span<T>) const;                  \
-  template void CheckpointWriter::write_tensor<T>(const TensorView&, std::span<const T>);             \
   template void CheckpointWriter::write_rows<T>(const TensorView&, std::int64_t, std::span<const T>); \
-  template void CheckpointWriter::write_moments<T>(const TensorView&, std::span<const T>,             \
-                                                   std::span<const T>);                               \
   template void write_checkpoint<T>(const std::filesystem::path&, const CheckpointMeta&,              \
                                     const ParameterTable&, std::span<const T>, std::span<const T>,    \
                                     std::span<const T>);

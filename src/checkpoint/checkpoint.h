@@ -1,4 +1,4 @@
-// A model, and all that a run needs to go on, in one HDF5 file (format in docs/formats.md):
+// A model, and all that a run needs to go on, in one HDF5 file or in several (format in docs/formats.md):
 //   /parameters/<tensor>          float32 (float64 in a double-precision run), row-major
 //   /optimizer/m|v/<tensor>       AdamW's moments, same type (absent in a fused or imported model)
 //   /state/tokenizer              uint8
@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/checkpoint_tensors.h"
 #include "io/hdf5_file.h"
 #include "model/config.h"
 #include "model/parameters.h"
@@ -22,6 +23,8 @@
 namespace toller {
 
 inline constexpr std::int64_t kCheckpointFormatVersion = 1;
+/// Of checkpoints with parts, or with several checksums of a tensor.
+inline constexpr std::int64_t kShardedFormatVersion = 2;
 
 struct CheckpointMeta {
   EncoderConfig encoder;
@@ -41,11 +44,12 @@ struct TensorRename {
 
 /// Opens a checkpoint and checks the format version, the config and the table of tensors (names and shapes
 /// must be those of ParameterTable(config)). Tensors are read one by one, checksums verified, values finite.
+/// Whether the tensors lie in parts makes no difference.
 class CheckpointReader {
  public:
   explicit CheckpointReader(const std::filesystem::path& path, const std::vector<TensorRename>& renames = {});
 
-  const std::filesystem::path& path() const { return file_.path(); }
+  const std::filesystem::path& path() const { return stored_.main().path(); }
   const CheckpointMeta& meta() const { return meta_; }
   const ParameterTable& table() const { return table_; }
   bool has_optimizer() const { return has_optimizer_; }
@@ -74,7 +78,7 @@ class CheckpointReader {
   void find_names(const std::vector<TensorRename>& renames);
   ElementType check_tensors(const std::string& group) const;
 
-  Hdf5Reader file_;
+  CheckpointTensors stored_;
   CheckpointMeta meta_;
   ParameterTable table_;
   ElementType type_ = ElementType::kFloat32;
@@ -83,19 +87,15 @@ class CheckpointReader {
   std::set<std::size_t> applied_renames_;
 };
 
-/// Writes tensor by tensor, finite values only; the file appears under `path` at commit() (temporary name,
-/// fsync, rename).
+/// Writes a model tensor by tensor, finite values only; the file appears under `path` at commit() (temporary
+/// name, fsync, rename).
 class CheckpointWriter {
  public:
   CheckpointWriter(const std::filesystem::path& path, const CheckpointMeta& meta);
-  template <class T>
-  void write_tensor(const TensorView& tensor, std::span<const T> values);
   /// A tensor in pieces of whole rows, in order: `first` is the place of the piece's first element; 0 begins
   /// the tensor, which must be complete before anything else is written.
   template <class T>
   void write_rows(const TensorView& tensor, std::int64_t first, std::span<const T> rows);
-  template <class T>
-  void write_moments(const TensorView& tensor, std::span<const T> m, std::span<const T> v);
   void commit();
 
  private:

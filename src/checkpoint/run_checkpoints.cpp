@@ -20,12 +20,16 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kPrefix = "step-";
 constexpr std::string_view kSuffix = ".h5";
+constexpr std::string_view kPartMark = ".rank-";
 
-/// The step in a checkpoint's name, if it is one.
-std::optional<std::int64_t> step_of(std::string_view name) {
+/// The step in the name of a checkpoint or of a part of one, if it is that; `is_part` says which is wanted.
+std::optional<std::int64_t> step_of(std::string_view name, bool is_part = false) {
   if (!name.starts_with(kPrefix) || !name.ends_with(kSuffix)) return std::nullopt;
-  if (name.size() < kPrefix.size() + kSuffix.size() + 8) return std::nullopt;
   name = name.substr(kPrefix.size(), name.size() - kPrefix.size() - kSuffix.size());
+  const std::size_t mark = name.find(kPartMark);
+  if ((mark != std::string_view::npos) != is_part) return std::nullopt;
+  name = name.substr(0, mark);
+  if (name.size() < 8) return std::nullopt;
   if (!std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; })) return std::nullopt;
   std::int64_t step = 0;
   const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), step);
@@ -114,6 +118,9 @@ void remove_old_checkpoints(const fs::path& run, std::int64_t keep) {
   for (const std::string& name : entries(run)) {
     const bool temporary = name.find(fmt::format("{}.tmp-", kSuffix)) != std::string::npos;
     if (temporary && name.starts_with(fmt::format(".{}", kPrefix))) remove_file(run / name);
+    // Parts go after their manifest, so that no manifest is ever without its parts.
+    const auto step = step_of(name, true);
+    if (step && !fs::exists(checkpoint_path(run, *step))) remove_file(run / name);
   }
 }
 

@@ -1,5 +1,5 @@
-// The checkpoints in the folder of a run: step-<step>.h5, eight digits or more, and `last`, a symbolic link
-// to the newest.
+// The checkpoints in the folder of a run: step-<step>.h5, eight digits or more, their parts where they have
+// any (step-<step>.rank-<rank>-of-<ranks>.h5), and `last`, a symbolic link to the newest.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +25,8 @@ std::vector<RunCheckpoint> list_checkpoints(const std::filesystem::path& run);
 void publish_last(const std::filesystem::path& run, const std::filesystem::path& file);
 
 /// Removes all checkpoints but the newest `keep`, step 0 (the base of fusions, not counted) and the one
-/// `last` points to. Temporary files that a killed process left go too; so one process at a time may write in
-/// a run.
+/// `last` points to. Temporary files and parts without a manifest, which a killed process left, go too; so
+/// nobody may be writing a checkpoint into the run meanwhile.
 void remove_old_checkpoints(const std::filesystem::path& run, std::int64_t keep);
 
 /// The newest checkpoint that training can go on from: whole, all checksums right, with optimiser state. The

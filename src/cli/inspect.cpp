@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/checkpoint_tensors.h"
 #include "checkpoint/run_checkpoints.h"
 #include "cli/command.h"
 #include "data/text_file.h"
@@ -50,10 +51,26 @@ void inspect_group(const Hdf5Reader& file, const std::string& group, Json& datas
     note_damage(damaged, [&] {
       if (file.is_group(name)) return inspect_group(file, name, datasets, damaged);
       const DatasetInfo info = file.info(name);
-      Json& entry = datasets.emplace_back(Json{
-          {"name", name}, {"type", element_name(info.type)}, {"shape", info.shape}, {"checksum", "wrong"}});
+      Json& entry = datasets.emplace_back(Json{{"file", file.path().filename().string()},
+                                               {"name", name},
+                                               {"type", element_name(info.type)},
+                                               {"shape", info.shape},
+                                               {"checksum", "wrong"}});
       file.verify(name);
       entry["checksum"] = "verified";
+    });
+  }
+}
+
+/// Lists the parts that a manifest names, and verifies their data sets.
+void inspect_parts(const Hdf5Reader& manifest, Json& result, Json& datasets, Json& damaged) {
+  const std::vector<CheckpointPart> parts = list_parts(manifest);
+  if (!parts.empty()) result["parts"] = Json::array();
+  for (const CheckpointPart& part : parts) {
+    result["parts"].push_back({{"file", part.file}, {"bytes", part.bytes}});
+    note_damage(damaged, [&] {
+      const Hdf5Reader file(fs::path(manifest.path()).replace_filename(part.file));
+      inspect_group(file, "", datasets, damaged);
     });
   }
 }
@@ -117,6 +134,9 @@ Json inspect_file(const fs::path& path) {
     if (file.has_attribute("format_version")) result["format_version"] = file.attribute_int("format_version");
   });
   note_damage(damaged, [&] { inspect_group(file, "", datasets, damaged); });
+  if (result["kind"] == "checkpoint") {
+    note_damage(damaged, [&] { inspect_parts(file, result, datasets, damaged); });
+  }
   result["damaged"] = std::move(damaged);
   note_damage(result["damaged"], [&] {
     if (result["kind"] == "checkpoint") inspect_checkpoint(path, result);
@@ -147,6 +167,10 @@ void print_facts(const Json& result) {
   for (const auto& [key, value] : result.items()) {
     if (key == "file" || key == "tensors" || key == "datasets" || key == "damaged" || value.is_null())
       continue;
+    if (key == "parts") {
+      for (const Json& part : value) fmt::print("part: {}\n", part.dump());
+      continue;
+    }
     if (key == "encoder" || key == "splits") {
       for (const auto& [name, detail] : value.items()) fmt::print("{} {}: {}\n", key, name, detail.dump());
       continue;

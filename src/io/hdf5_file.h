@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -30,7 +31,8 @@ struct DatasetInfo {
   bool has_checksum = false;
 };
 
-/// Reads a file. All methods throw Error naming the file and the data set or attribute.
+/// Reads a file. All methods throw Error naming the file and the data set or attribute; where a data set has
+/// a checksum for each of several runs of rows, also the rows that are damaged.
 class Hdf5Reader {
  public:
   /// Opens `path`; errors for a missing, foreign (not HDF5) or truncated file.
@@ -71,6 +73,9 @@ class Hdf5Reader {
   /// A uint8 data set as a string.
   std::string read_string(const std::string& name) const;
 
+  /// An integer attribute of a data set.
+  std::int64_t dataset_attribute_int(const std::string& dataset, const std::string& attribute) const;
+
   bool has_attribute(const std::string& name) const;  ///< of the root group
   std::int64_t attribute_int(const std::string& name) const;
   std::string attribute_string(const std::string& name) const;
@@ -90,6 +95,8 @@ class Hdf5Writer {
   Hdf5Writer& operator=(const Hdf5Writer&) = delete;
 
   const std::filesystem::path& path() const { return path_; }
+  /// Where the file lies until commit().
+  const std::filesystem::path& temporary() const { return temporary_; }
 
   /// Missing groups on the way are made. The checksum (XXH3, 64 bits, of the stored little-endian bytes)
   /// becomes the data set's attribute `xxh3_64`. `compress`: shuffle + deflate, for text. A failure to write
@@ -103,6 +110,16 @@ class Hdf5Writer {
   void begin(const std::string& name, ElementType type, const std::vector<std::int64_t>& shape);
   template <class T>
   void append(std::span<const T> rows);
+  /// Takes space for a data set whose values come from elsewhere, and returns where it begins in the file:
+  /// until commit(), anybody may write there into temporary(), row-major and little-endian. `rows`: the
+  /// bounds, 0 … all rows, of runs of rows that have a checksum each; empty: one for all.
+  /// set_checksums() must follow. With one checksum, the result is write()'s.
+  std::int64_t reserve(const std::string& name, ElementType type, const std::vector<std::int64_t>& shape,
+                       const std::vector<std::int64_t>& rows = {});
+  /// Of what was written for a reserved data set, in the order of its runs of rows.
+  void set_checksums(const std::string& name, const std::vector<std::uint64_t>& checksums);
+  /// For a data set that is there.
+  void dataset_attribute_int(const std::string& dataset, const std::string& attribute, std::int64_t value);
   void attribute_int(const std::string& name, std::int64_t value);
   void attribute_string(const std::string& name, const std::string& value);
 
@@ -123,7 +140,8 @@ class Hdf5Writer {
   std::filesystem::path temporary_;
   std::unique_ptr<Hdf5Output> output_;  ///< null once committed or given up
   std::int64_t file_ = -1;
-  std::unique_ptr<Unfinished> unfinished_;  ///< between begin() and the last append()
+  std::unique_ptr<Unfinished> unfinished_;       ///< between begin() and the last append()
+  std::map<std::string, std::size_t> reserved_;  ///< checksums to come
 };
 
 }  // namespace toller

@@ -14,7 +14,9 @@ namespace toller {
 
 static_assert(std::endian::native == std::endian::little, "files are little-endian and are read in place");
 
+/// One checksum, or an array of several, each of the rows between two of the bounds in the other attribute.
 inline constexpr const char* kChecksumAttribute = "xxh3_64";
+inline constexpr const char* kChecksumRowsAttribute = "xxh3_64_rows";
 
 /// HDF5 keeps larger attributes outside the object header, where nothing checks them. They get a checksum of
 /// their own: attribute "<name>.xxh3_64".

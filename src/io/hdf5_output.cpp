@@ -1,17 +1,12 @@
 #include "io/hdf5_output.h"
 
 #include <fcntl.h>
-#include <unistd.h>
 #if H5_VERSION_GE(1, 14, 0)
 #include <H5FDdevelop.h>
 #endif
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <new>
-
-#include "error.h"
 
 namespace toller {
 namespace {
@@ -111,14 +106,7 @@ H5FD_class_t make_driver() {
 
 }  // namespace
 
-Hdf5Output::Hdf5Output(const std::filesystem::path& path)
-    : descriptor_(::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) {
-  if (descriptor_ < 0) throw Error(std::strerror(errno));
-}
-
-Hdf5Output::~Hdf5Output() {
-  if (descriptor_ >= 0) ::close(descriptor_);
-}
+Hdf5Output::Hdf5Output(const std::filesystem::path& path) : file_(path, O_RDWR | O_CREAT | O_TRUNC) {}
 
 void Hdf5Output::use_in(hid_t access) {
   static const H5FD_class_t driver = make_driver();
@@ -128,38 +116,23 @@ void Hdf5Output::use_in(hid_t access) {
 }
 
 void Hdf5Output::sync_and_close() {
-  if (::fsync(descriptor_) != 0 && error_ == 0) error_ = errno;
-  if (::close(std::exchange(descriptor_, -1)) != 0 && error_ == 0) error_ = errno;
+  for (const int error : {file_.sync(), file_.close()}) {
+    if (error_ == 0) error_ = error;
+  }
 }
 
 void Hdf5Output::write(const char* bytes, std::size_t size, std::uint64_t place) {
-  while (size > 0 && error_ == 0) {
-    const ssize_t written = ::pwrite(descriptor_, bytes, size, static_cast<off_t>(place));
-    if (written < 0) {
-      if (errno != EINTR) error_ = errno;
-      continue;
-    }
-    bytes += written;
-    size -= static_cast<std::size_t>(written);
-    place += static_cast<std::uint64_t>(written);
-  }
+  if (error_ == 0) error_ = file_.write(std::as_bytes(std::span(bytes, size)), place);
 }
 
 void Hdf5Output::read(char* bytes, std::size_t size, std::uint64_t place) {
-  while (size > 0 && error_ == 0) {
-    const ssize_t count = ::pread(descriptor_, bytes, size, static_cast<off_t>(place));
-    if (count < 0 && errno != EINTR) error_ = errno;
-    if (count == 0) break;
-    if (count < 0) continue;
-    bytes += count;
-    size -= static_cast<std::size_t>(count);
-    place += static_cast<std::uint64_t>(count);
-  }
-  std::fill_n(bytes, size, '\0');  // what was allocated and not yet written
+  // What was allocated and not yet written is 0, and so is all else after a failure.
+  std::fill_n(bytes, size, '\0');
+  if (error_ == 0) error_ = file_.read(std::as_writable_bytes(std::span(bytes, size)), place);
 }
 
 void Hdf5Output::truncate(std::uint64_t size) {
-  if (error_ == 0 && ::ftruncate(descriptor_, static_cast<off_t>(size)) != 0) error_ = errno;
+  if (error_ == 0) error_ = file_.truncate(size);
 }
 
 }  // namespace toller

@@ -7,7 +7,8 @@
 #include <hdf5.h>
 
 #include <filesystem>
-#include <string>
+
+#include "io/raw_file.h"
 
 namespace toller {
 
@@ -16,7 +17,6 @@ class Hdf5Output {
  public:
   /// Makes or empties the file; throws Error with the bare reason.
   explicit Hdf5Output(const std::filesystem::path& path);
-  ~Hdf5Output();
   Hdf5Output(const Hdf5Output&) = delete;
   Hdf5Output& operator=(const Hdf5Output&) = delete;
 
@@ -35,7 +35,7 @@ class Hdf5Output {
   void truncate(std::uint64_t size);
 
  private:
-  int descriptor_ = -1;
+  RawFile file_;
   int error_ = 0;
 };
 

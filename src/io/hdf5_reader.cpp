@@ -1,13 +1,13 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 
 #include "error.h"
+#include "io/checksum.h"
 #include "io/hdf5_file.h"
 #include "io/hdf5_handle.h"
 
@@ -160,23 +160,96 @@ OpenDataset open_dataset(const std::filesystem::path& path, hid_t file, const st
   return dataset;
 }
 
-/// Compares a checksum with the one that `object` keeps as an attribute.
-void verify_checksum(const std::string& label, hid_t object, const std::string& name, std::uint64_t found) {
-  if (H5Aexists(object, name.c_str()) == 0) {
-    fail("{}: has no checksum (attribute {}): not written by Toller", label, name);
-  }
-  const Hdf5Handle attribute(H5Aopen(object, name.c_str(), H5P_DEFAULT), H5Aclose);
+/// The values of an attribute: one, or an array of at most `most`.
+template <class T>
+std::vector<T> read_values(const std::string& label, hid_t object, const char* name, std::int64_t most) {
+  const Hdf5Handle attribute(H5Aopen(object, name, H5P_DEFAULT), H5Aclose);
+  if (!attribute) fail("{}: attribute {} is missing or cannot be opened", label, name);
   const Hdf5Handle type(H5Aget_type(attribute.get()), H5Tclose);
   const Hdf5Handle space(H5Aget_space(attribute.get()), H5Sclose);
-  std::uint64_t stored = 0;
-  if (!attribute || H5Tequal(type.get(), H5T_STD_U64LE) <= 0 ||
-      H5Sget_simple_extent_npoints(space.get()) != 1 ||
-      H5Aread(attribute.get(), H5T_STD_U64LE, &stored) < 0) {
-    fail("{}: attribute {} is not one readable uint64", label, name);
+  constexpr bool is_signed = std::is_signed_v<T>;
+  const hid_t expected = is_signed ? H5T_STD_I64LE : H5T_STD_U64LE;
+  const hssize_t count = H5Sget_simple_extent_npoints(space.get());
+  const bool fits = H5Tequal(type.get(), expected) > 0 && H5Sget_simple_extent_ndims(space.get()) <= 1 &&
+                    count >= 1 && count <= most;
+  std::vector<T> values(fits ? static_cast<std::size_t>(count) : 0);
+  if (!fits || H5Aread(attribute.get(), expected, values.data()) < 0) {
+    fail("{}: attribute {} is not 1 to {} readable {}", label, name, most, is_signed ? "int64" : "uint64");
   }
-  if (found != stored) {
-    fail("{}: checksum {:016x} differs from the stored {:016x}; the file is damaged", label, found, stored);
+  return values;
+}
+
+void check_checksum(const std::string& label, std::uint64_t found, std::uint64_t stored) {
+  if (found == stored) return;
+  fail("{}: checksum {:016x} differs from the stored {:016x}; the file is damaged", label, found, stored);
+}
+
+/// Follows the bytes of a data set, which come in order, and compares them with the checksums it keeps: one,
+/// or one for each of several runs of rows.
+class Verification {
+ public:
+  explicit Verification(const OpenDataset& dataset) : dataset_(dataset) {
+    if (!dataset.info.has_checksum) {
+      fail("{}: has no checksum (attribute {}): not written by Toller", dataset.label, kChecksumAttribute);
+    }
+    const DatasetInfo& info = dataset.info;
+    const std::int64_t rows = info.shape.empty() ? 1 : info.shape.front();
+    row_bytes_ =
+        info.elements / std::max<std::int64_t>(1, rows) * static_cast<std::int64_t>(element_size(info.type));
+    stored_ = read_values<std::uint64_t>(dataset.label, dataset.id.get(), kChecksumAttribute,
+                                         std::max<std::int64_t>(1, std::min(rows, info.elements)));
+    rows_ = stored_.size() == 1 ? std::vector<std::int64_t>{0, rows} : read_bounds(rows);
   }
+
+  void update(std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+      if (at_ == rows_[run_ + 1] * row_bytes_) next_run();
+      const std::int64_t left = rows_[run_ + 1] * row_bytes_ - at_;
+      const std::span part = bytes.first(std::min(bytes.size(), static_cast<std::size_t>(left)));
+      sum_.update(part);
+      at_ += static_cast<std::int64_t>(part.size());
+      bytes = bytes.subspan(part.size());
+    }
+  }
+  /// After the last byte.
+  void finish() const { check_run(); }
+
+ private:
+  std::vector<std::int64_t> read_bounds(std::int64_t rows) const {
+    std::vector<std::int64_t> bounds =
+        read_values<std::int64_t>(dataset_.label, dataset_.id.get(), kChecksumRowsAttribute, rows + 1);
+    if (bounds.size() != stored_.size() + 1 || bounds.front() != 0 || bounds.back() != rows ||
+        std::ranges::adjacent_find(bounds, std::greater_equal<>()) != bounds.end()) {
+      fail("{}: attribute {} does not divide {} rows into {}", dataset_.label, kChecksumRowsAttribute, rows,
+           stored_.size());
+    }
+    return bounds;
+  }
+  void check_run() const {
+    const bool is_whole = stored_.size() == 1;
+    check_checksum(is_whole ? dataset_.label
+                            : fmt::format("{}: rows [{}, {})", dataset_.label, rows_[run_], rows_[run_ + 1]),
+                   sum_.value(), stored_[run_]);
+  }
+  void next_run() {
+    check_run();
+    sum_.reset();
+    ++run_;
+  }
+
+  const OpenDataset& dataset_;
+  std::int64_t row_bytes_ = 0;
+  std::vector<std::uint64_t> stored_;
+  std::vector<std::int64_t> rows_;  ///< bounds of the runs
+  std::size_t run_ = 0;
+  std::int64_t at_ = 0;  ///< bytes so far
+  Checksum sum_;         ///< of those of the run
+};
+
+void verify_all(const OpenDataset& dataset, std::span<const std::byte> bytes) {
+  Verification verification(dataset);
+  verification.update(bytes);
+  verification.finish();
 }
 
 template <class T>
@@ -209,8 +282,7 @@ void read_whole(const OpenDataset& dataset, std::span<T> out) {
                                    H5P_DEFAULT, stored.data()) < 0) {
       fail("{}: cannot read: {}", dataset.label, hdf5_reason());
     }
-    verify_checksum(dataset.label, dataset.id.get(), kChecksumAttribute,
-                    XXH3_64bits(stored.data(), stored.size_bytes()));
+    verify_all(dataset, std::as_bytes(stored));
   });
 }
 
@@ -227,18 +299,30 @@ void read_rows(const OpenDataset& dataset, std::int64_t first, std::span<T> out)
   }
 }
 
-Hdf5Handle open_attribute(const std::filesystem::path& path, hid_t file, const std::string& name) {
-  Hdf5Handle attribute(H5Aopen(file, name.c_str(), H5P_DEFAULT), H5Aclose);
+/// An attribute with one value; `label`: of the object that has it.
+Hdf5Handle open_attribute(const std::string& label, hid_t object, const std::string& name) {
+  Hdf5Handle attribute(H5Aopen(object, name.c_str(), H5P_DEFAULT), H5Aclose);
   if (!attribute) {
     const std::string reason = hdf5_reason();
-    if (H5Aexists(file, name.c_str()) == 0) fail("{}: attribute {} is missing", path.string(), name);
-    fail("{}: attribute {}: cannot open: {}", path.string(), name, reason);
+    if (H5Aexists(object, name.c_str()) == 0) fail("{}: attribute {} is missing", label, name);
+    fail("{}: attribute {}: cannot open: {}", label, name, reason);
   }
   const Hdf5Handle space(H5Aget_space(attribute.get()), H5Sclose);
   if (H5Sget_simple_extent_npoints(space.get()) != 1) {
-    fail("{}: attribute {}: expected one value", path.string(), name);
+    fail("{}: attribute {}: expected one value", label, name);
   }
   return attribute;
+}
+
+std::int64_t read_int(const std::string& label, hid_t object, const std::string& name) {
+  const Hdf5Handle attribute = open_attribute(label, object, name);
+  const Hdf5Handle type(H5Aget_type(attribute.get()), H5Tclose);
+  if (H5Tget_class(type.get()) != H5T_INTEGER) fail("{}: attribute {}: expected an integer", label, name);
+  std::int64_t value = 0;
+  if (H5Aread(attribute.get(), H5T_NATIVE_INT64, &value) < 0) {
+    fail("{}: attribute {}: cannot read: {}", label, name, hdf5_reason());
+  }
+  return value;
 }
 
 }  // namespace
@@ -339,9 +423,7 @@ void Hdf5Reader::read_in_pieces(const std::string& name,
                                 const std::function<void(std::span<const T>, std::int64_t)>& take) const {
   const OpenDataset dataset = open_dataset(path_, file_, name);
   if (dataset.info.type != Hdf5Element<T>::type) fail_type<T>(dataset);
-  const std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> sum(XXH3_createState(),
-                                                                            XXH3_freeState);
-  XXH3_64bits_reset(sum.get());
+  Verification verification(dataset);
   const std::int64_t elements = dataset.info.elements;
   const std::int64_t row = std::max<std::int64_t>(1, row_elements(dataset.info.shape));
   const std::int64_t most = std::max<std::int64_t>(1, kPieceElements / row) * row;
@@ -349,23 +431,22 @@ void Hdf5Reader::read_in_pieces(const std::string& name,
   for (std::int64_t first = 0; first < elements; first += most) {
     piece.resize(static_cast<std::size_t>(std::min(most, elements - first)));
     read_rows(dataset, first, std::span<T>(piece));
-    XXH3_64bits_update(sum.get(), piece.data(), piece.size() * sizeof(T));
+    verification.update(std::as_bytes(std::span(piece)));
     take(piece, first);
   }
-  verify_checksum(dataset.label, dataset.id.get(), kChecksumAttribute, XXH3_64bits_digest(sum.get()));
+  verification.finish();
 }
 
 void Hdf5Reader::verify(const std::string& name) const {
   const OpenDataset dataset = open_dataset(path_, file_, name);
   const std::size_t size = element_size(dataset.info.type);
   if (size == 0) fail("{}: its element type is not one of Toller's", dataset.label);
-  std::vector<std::uint8_t> bytes(size * static_cast<std::size_t>(dataset.info.elements));
+  std::vector<std::byte> bytes(size * static_cast<std::size_t>(dataset.info.elements));
   if (!bytes.empty() && H5Dread(dataset.id.get(), hdf5_type(dataset.info.type), H5S_ALL, H5S_ALL, H5P_DEFAULT,
                                 bytes.data()) < 0) {
     fail("{}: cannot read: {}", dataset.label, hdf5_reason());
   }
-  verify_checksum(dataset.label, dataset.id.get(), kChecksumAttribute,
-                  XXH3_64bits(bytes.data(), bytes.size()));
+  verify_all(dataset, bytes);
 }
 
 std::string Hdf5Reader::read_string(const std::string& name) const {
@@ -379,21 +460,18 @@ bool Hdf5Reader::has_attribute(const std::string& name) const {
   return exists > 0;
 }
 
+std::int64_t Hdf5Reader::dataset_attribute_int(const std::string& dataset,
+                                               const std::string& attribute) const {
+  const OpenDataset open = open_dataset(path_, file_, dataset);
+  return read_int(open.label, open.id.get(), attribute);
+}
+
 std::int64_t Hdf5Reader::attribute_int(const std::string& name) const {
-  const Hdf5Handle attribute = open_attribute(path_, file_, name);
-  const Hdf5Handle type(H5Aget_type(attribute.get()), H5Tclose);
-  if (H5Tget_class(type.get()) != H5T_INTEGER) {
-    fail("{}: attribute {}: expected an integer", path_.string(), name);
-  }
-  std::int64_t value = 0;
-  if (H5Aread(attribute.get(), H5T_NATIVE_INT64, &value) < 0) {
-    fail("{}: attribute {}: cannot read: {}", path_.string(), name, hdf5_reason());
-  }
-  return value;
+  return read_int(path_.string(), file_, name);
 }
 
 std::string Hdf5Reader::attribute_string(const std::string& name) const {
-  const Hdf5Handle attribute = open_attribute(path_, file_, name);
+  const Hdf5Handle attribute = open_attribute(path_.string(), file_, name);
   const Hdf5Handle type(H5Aget_type(attribute.get()), H5Tclose);
   const std::size_t size = H5Tget_size(type.get());
   hsize_t file_size = 0;
@@ -407,8 +485,10 @@ std::string Hdf5Reader::attribute_string(const std::string& name) const {
   }
   value.resize(value.find_last_not_of('\0') + 1);
   if (size > kMaxHeaderAttribute) {
-    verify_checksum(fmt::format("{}: attribute {}", path_.string(), name), file_,
-                    fmt::format("{}.{}", name, kChecksumAttribute), XXH3_64bits(value.data(), value.size()));
+    const std::string label = fmt::format("{}: attribute {}", path_.string(), name);
+    const std::string checksum = fmt::format("{}.{}", name, kChecksumAttribute);
+    check_checksum(label, checksum_of(std::as_bytes(std::span(value))),
+                   read_values<std::uint64_t>(label, file_, checksum.c_str(), 1).front());
   }
   return value;
 }

@@ -1,12 +1,12 @@
 #include <fcntl.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 
 #include "error.h"
+#include "io/checksum.h"
 #include "io/hdf5_file.h"
 #include "io/hdf5_handle.h"
 #include "io/hdf5_output.h"
@@ -71,8 +71,10 @@ void require(bool success) {
   if (!success) throw Error(hdf5_reason());
 }
 
-void write_attribute(hid_t object, const char* name, hid_t type, const void* value) {
-  const Hdf5Handle space(H5Screate(H5S_SCALAR), H5Sclose);
+/// `shape`: of an array; none: one value.
+void write_attribute(hid_t object, const char* name, hid_t type, const void* value,
+                     const std::vector<std::int64_t>& shape = {}) {
+  const Hdf5Handle space = data_space(shape);
   Hdf5Handle attribute(H5Acreate2(object, name, type, space.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
   require(static_cast<bool>(attribute));
   require(H5Awrite(attribute.get(), type, value) >= 0);
@@ -117,7 +119,35 @@ void write_dataset(hid_t file, const std::string& name, ElementType type, const 
   if (bytes > 0) {
     require(H5Dwrite(dataset.get(), hdf5_type(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0);
   }
-  finish_dataset(dataset, XXH3_64bits(data, bytes));
+  finish_dataset(dataset, checksum_of({static_cast<const std::byte*>(data), bytes}));
+}
+
+/// Makes HDF5 take space for a data set: by its first value, as HDF5 would be told in the file to take it
+/// earlier, and that file would not be write()'s.
+void allocate(hid_t dataset, ElementType type, std::size_t axes) {
+  const std::vector<hsize_t> first(axes, 0), one(axes, 1);
+  const Hdf5Handle stored(H5Dget_space(dataset), H5Sclose);
+  const Hdf5Handle memory(H5Screate(H5S_SCALAR), H5Sclose);
+  const std::uint64_t zero = 0;
+  require(H5Sselect_hyperslab(stored.get(), H5S_SELECT_SET, first.data(), nullptr, one.data(), nullptr) >= 0);
+  require(H5Dwrite(dataset, hdf5_type(type), memory.get(), stored.get(), H5P_DEFAULT, &zero) >= 0);
+}
+
+/// Makes the attributes of checksums that are not known yet.
+void reserve_checksums(hid_t dataset, const std::vector<std::int64_t>& rows) {
+  const auto bounds = static_cast<std::int64_t>(rows.size());
+  if (bounds <= 2) {
+    const std::uint64_t zero = 0;
+    return write_attribute(dataset, kChecksumAttribute, H5T_STD_U64LE, &zero);
+  }
+  const std::vector<std::uint64_t> zeros(rows.size() - 1, 0);
+  write_attribute(dataset, kChecksumAttribute, H5T_STD_U64LE, zeros.data(), {bounds - 1});
+  write_attribute(dataset, kChecksumRowsAttribute, H5T_STD_I64LE, rows.data(), {bounds});
+}
+
+bool lead_to(const std::vector<std::int64_t>& bounds, std::int64_t end) {
+  return bounds.size() > 1 && bounds.front() == 0 && bounds.back() == end &&
+         std::ranges::adjacent_find(bounds, std::greater_equal<>()) == bounds.end();
 }
 
 /// Product of a shape, or −1 where there is none.
@@ -133,7 +163,7 @@ std::int64_t product(const std::vector<std::int64_t>& shape) {
 
 /// A data set that grows by append().
 struct Hdf5Writer::Unfinished {
-  explicit Unfinished(Hdf5Handle opened) : dataset(std::move(opened)) { XXH3_64bits_reset(sum.get()); }
+  explicit Unfinished(Hdf5Handle opened) : dataset(std::move(opened)) {}
 
   std::string name;
   ElementType type = ElementType::kOther;
@@ -141,7 +171,7 @@ struct Hdf5Writer::Unfinished {
   std::int64_t elements = 0;
   std::int64_t written = 0;
   Hdf5Handle dataset;
-  std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> sum{XXH3_createState(), XXH3_freeState};
+  Checksum sum;
 };
 
 Hdf5Writer::Hdf5Writer(const std::filesystem::path& path) : path_(path) {
@@ -247,11 +277,63 @@ void Hdf5Writer::append_bytes(ElementType type, std::span<const std::byte> bytes
     require(select_rows(stored.get(), open.shape, open.written, count) >= 0);
     require(H5Dwrite(open.dataset.get(), hdf5_type(type), memory.get(), stored.get(), H5P_DEFAULT,
                      bytes.data()) >= 0);
-    XXH3_64bits_update(open.sum.get(), bytes.data(), bytes.size());
+    open.sum.update(bytes);
     open.written += count;
-    if (open.written == open.elements) finish_dataset(open.dataset, XXH3_64bits_digest(open.sum.get()));
+    if (open.written == open.elements) finish_dataset(open.dataset, open.sum.value());
   });
   if (open.written == open.elements) unfinished_.reset();
+}
+
+std::int64_t Hdf5Writer::reserve(const std::string& name, ElementType type,
+                                 const std::vector<std::int64_t>& shape,
+                                 const std::vector<std::int64_t>& rows) {
+  check_open();
+  const std::int64_t elements = product(shape);
+  if (elements <= 0 || shape.empty() || element_size(type) == 0 ||
+      (!rows.empty() && !lead_to(rows, shape.front()))) {
+    fail("{}: data set {}: cannot reserve shape {} in runs of rows {}", path_.string(), name,
+         shape_text(shape), shape_text(rows));
+  }
+  haddr_t place = HADDR_UNDEF;
+  guard(" data set " + name, [&] {
+    Hdf5Handle dataset = create_dataset(file_, name, type, static_cast<std::size_t>(elements), shape, false);
+    allocate(dataset.get(), type, shape.size());
+    place = H5Dget_offset(dataset.get());
+    require(place != HADDR_UNDEF);
+    reserve_checksums(dataset.get(), rows);
+    require(dataset.reset() >= 0);
+  });
+  reserved_[name] = std::max<std::size_t>(2, rows.size()) - 1;
+  return static_cast<std::int64_t>(place);
+}
+
+void Hdf5Writer::set_checksums(const std::string& name, const std::vector<std::uint64_t>& checksums) {
+  check_open();
+  const auto reserved = reserved_.find(name);
+  if (reserved == reserved_.end() || reserved->second != checksums.size()) {
+    fail("{}: data set {}: {} checksums were not expected", path_.string(), name, checksums.size());
+  }
+  guard(" data set " + name, [&] {
+    Hdf5Handle dataset(H5Oopen(file_, name.c_str(), H5P_DEFAULT), H5Oclose);
+    require(static_cast<bool>(dataset));
+    Hdf5Handle attribute(H5Aopen(dataset.get(), kChecksumAttribute, H5P_DEFAULT), H5Aclose);
+    require(static_cast<bool>(attribute));
+    require(H5Awrite(attribute.get(), H5T_STD_U64LE, checksums.data()) >= 0);
+    require(attribute.reset() >= 0);
+    require(dataset.reset() >= 0);
+  });
+  reserved_.erase(reserved);
+}
+
+void Hdf5Writer::dataset_attribute_int(const std::string& dataset, const std::string& attribute,
+                                       std::int64_t value) {
+  check_open();
+  guard(" data set " + dataset, [&] {
+    Hdf5Handle object(H5Oopen(file_, dataset.c_str(), H5P_DEFAULT), H5Oclose);
+    require(static_cast<bool>(object));
+    write_attribute(object.get(), attribute.c_str(), H5T_STD_I64LE, &value);
+    require(object.reset() >= 0);
+  });
 }
 
 void Hdf5Writer::attribute_int(const std::string& name, std::int64_t value) {
@@ -268,13 +350,16 @@ void Hdf5Writer::attribute_string(const std::string& name, const std::string& va
     H5Tset_cset(type.get(), H5T_CSET_UTF8);
     write_attribute(file_, name.c_str(), type.get(), value.c_str());
     if (value.size() <= kMaxHeaderAttribute) return;
-    const std::uint64_t checksum = XXH3_64bits(value.data(), value.size());
+    const std::uint64_t checksum = checksum_of(std::as_bytes(std::span(value)));
     write_attribute(file_, fmt::format("{}.{}", name, kChecksumAttribute).c_str(), H5T_STD_U64LE, &checksum);
   });
 }
 
 void Hdf5Writer::commit() {
   check_open();
+  if (!reserved_.empty()) {
+    fail("{}: data set {}: its checksums are missing", path_.string(), reserved_.begin()->first);
+  }
   guard("", [&] {
     require(H5Fclose(std::exchange(file_, -1)) >= 0);
     output_->sync_and_close();

@@ -132,8 +132,8 @@ TEST_F(Parts, WholeIsFineAndHasNoOptimizer) {
 }
 
 TEST_F(Parts, OtherKindsAndVersions) {
-  version = 2;
-  EXPECT_EQ(message(), "has checkpoint format 2, this version of Toller reads 1");
+  version = 3;
+  EXPECT_EQ(message(), "has checkpoint format 3, this version of Toller reads 1 and 2");
   version = 1;
   kind = "token_store";
   EXPECT_EQ(message(), "is a token_store, expected a checkpoint");

@@ -2,12 +2,11 @@
 #include <gtest/gtest.h>
 #include <hdf5.h>
 #include <sys/mount.h>
-#include <sys/resource.h>
 
-#include <csignal>
 #include <numeric>
 
 #include "error.h"
+#include "file_size_limit.h"
 #include "io/hdf5_file.h"
 #include "temporary_folder.h"
 
@@ -32,24 +31,6 @@ void write_sample(const std::filesystem::path& path, std::size_t elements) {
 std::int64_t open_objects() {
   return H5Fget_obj_count(static_cast<hid_t>(H5F_OBJ_ALL), H5F_OBJ_ALL);
 }
-
-/// Files cannot grow beyond `bytes` while this lives: writes fail as on a full disk, at any byte we like.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) : old_handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-    ::getrlimit(RLIMIT_FSIZE, &old_);
-    const rlimit limit{bytes, old_.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() {
-    ::setrlimit(RLIMIT_FSIZE, &old_);
-    std::signal(SIGXFSZ, old_handler_);
-  }
-
- private:
-  rlimit old_{};
-  void (*old_handler_)(int);
-};
 
 TEST(WriteFailure, AtEveryPlaceInTheFile) {
   const TemporaryFolder folder;
