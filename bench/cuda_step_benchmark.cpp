@@ -98,7 +98,7 @@ class Runner {
         plan_(store, store.split("train"), {.seed = 1, .global_batch = pairs}),
         step_(config, table_, *backend_.ops, *backend_.communicator,
               {.max_length = 512, .micro_batch = micro_batch}),
-        sums_(config, table_, *backend_.communicator, 1 << 20),
+        sums_(gradient_buckets(config, table_, 1 << 20), *backend_.communicator),
         adamw_(*backend_.ops, {{0, table_.size(), true}}, {}),
         parameters_(*backend_.ops, table_.size()),
         gradients_(*backend_.ops, table_.size()),

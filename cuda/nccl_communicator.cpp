@@ -68,6 +68,8 @@ class NcclCommunicator final : public TensorCommunicator {
   void scatter_sum(void* all, std::span<const std::int64_t> counts, void* local, Element element) override;
   void reduce(void* data, std::int64_t n, Element element, bool maximum) override;
   void start_sum(void* data, std::int64_t n, Element element) override;
+  void start_scatter_sum(void* all, std::span<const std::int64_t> counts, void* local,
+                         Element element) override;
 
   /// Queues ncclResult_t enqueue(ncclComm_t) behind what is on the compute stream.
   template <class Enqueue>
@@ -193,6 +195,12 @@ void NcclCommunicator::gather(const void* local, std::span<const std::int64_t> c
 
 void NcclCommunicator::scatter_sum(void* all, std::span<const std::int64_t> counts, void* local,
                                    Element element) {
+  start_scatter_sum(all, counts, local, element);
+  finish_sums();
+}
+
+void NcclCommunicator::start_scatter_sum(void* all, std::span<const std::int64_t> counts, void* local,
+                                         Element element) {
   const Operation operation{"reduce_scatter_sum", total_count(counts, size(), "reduce_scatter_sum")};
   if (operation.elements == 0) return;
   const ncclDataType_t type = type_of(element);
@@ -206,7 +214,7 @@ void NcclCommunicator::scatter_sum(void* all, std::span<const std::int64_t> coun
       return nccl_.reduce(block, receive, count, type, ncclSum, root, comm, stream_.get());
     });
   });
-  finish(operation);
+  sums_started_ = true;
 }
 
 void NcclCommunicator::reduce(void* data, std::int64_t n, Element element, bool maximum) {

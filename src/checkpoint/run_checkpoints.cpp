@@ -79,6 +79,10 @@ fs::path checkpoint_path(const fs::path& run, std::int64_t step) {
   return run / fmt::format("{}{:08}{}", kPrefix, step, kSuffix);
 }
 
+bool is_checkpoint_part(const fs::path& path) {
+  return step_of(path.filename().string(), true).has_value();
+}
+
 std::vector<RunCheckpoint> list_checkpoints(const fs::path& run) {
   std::vector<RunCheckpoint> found;
   for (const std::string& name : entries(run)) {

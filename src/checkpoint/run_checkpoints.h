@@ -17,6 +17,9 @@ struct RunCheckpoint {
   std::filesystem::path path;
 };
 
+/// Whether the file has the name of a part, which its manifest stands for.
+bool is_checkpoint_part(const std::filesystem::path& path);
+
 /// In the order of their steps. Throws Error if the folder cannot be read.
 std::vector<RunCheckpoint> list_checkpoints(const std::filesystem::path& run);
 

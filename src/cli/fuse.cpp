@@ -10,6 +10,7 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/fusion.h"
 #include "checkpoint/fusion_search.h"
+#include "checkpoint/run_checkpoints.h"
 #include "choice.h"
 #include "cli/command.h"
 #include "cli/fusion_report.h"
@@ -293,7 +294,9 @@ int run_fuse(CommandContext& context) {
   task.out = required_option(*values, "out");
   if (values->count("checkpoint") == 0) fail_usage("name the checkpoints to fuse");
   for (const std::string& word : (*values)["checkpoint"].as<std::vector<std::string>>()) {
-    for (const fs::path& path : expand_pattern(word)) task.checkpoints.push_back(resolve_checkpoint(path));
+    for (const fs::path& path : expand_pattern(word)) {
+      if (path == word || !is_checkpoint_part(path)) task.checkpoints.push_back(resolve_checkpoint(path));
+    }
   }
   if (values->count("base") != 0) task.base = resolve_checkpoint((*values)["base"].as<std::string>());
   if (request.searches()) return search_and_report(context, *values, device, request, task);

@@ -57,6 +57,9 @@ po::options_description declare_options(TrainingOptions& options, std::string& r
       "seed", into(options.seed), "of initialisation, order, sampling and dropout")(
       "checkpoint-every", into(options.checkpoint_every), "steps between checkpoints; 0: one at the end")(
       "keep", into(options.keep), "newest checkpoints to keep, step 0 not counted; 0: all")(
+      "checkpoint-files", into(options.checkpoint_files, "NAME"),
+      "one: all ranks write one file together; per-rank: a file each, and one that lists them")(
+      "verify", flag(options.verify), "read every checkpoint back from the disk before it counts")(
       "eval-every", into(options.eval_every), "steps between evaluations; 0: none")(
       "eval-split", into(options.eval_split, "NAME"), "split to evaluate on")(
       "eval-queries", into(options.eval_queries), "queries of it to use; 0: all")(
@@ -132,7 +135,9 @@ po::options_description declare_options(TrainingOptions& options, std::string& r
       "clip", into(options.clip), "greatest norm of the whole gradient; 0: no clipping")(
       "adam-beta1", into(options.adam_beta1), "decay of the first moment")(
       "adam-beta2", into(options.adam_beta2), "decay of the second moment")(
-      "adam-epsilon", into(options.adam_epsilon), "added to the root of the second moment");
+      "adam-epsilon", into(options.adam_epsilon), "added to the root of the second moment")(
+      "zero", into(options.zero),
+      "1: each rank keeps and updates only its share of AdamW's moments (ZeRO stage 1); 0: all ranks all");
 
   po::options_description machine("Machine");
   add_device_options(machine, options.machine);
@@ -147,11 +152,14 @@ const std::set<std::string> kResumable = {"steps",
                                           "epochs",
                                           "checkpoint-every",
                                           "keep",
+                                          "checkpoint-files",
+                                          "verify",
                                           "eval-every",
                                           "eval-split",
                                           "eval-queries",
                                           "log-every",
                                           "threads",
+                                          "zero",
                                           "data",
                                           "forget",
                                           "device",

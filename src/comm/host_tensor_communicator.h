@@ -23,6 +23,10 @@ class HostTensorCommunicator : public TensorCommunicator {
   void scatter_sum(void* all, std::span<const std::int64_t> counts, void* local, Element element) override;
   void reduce(void* data, std::int64_t n, Element element, bool maximum) override;
   void start_sum(void* data, std::int64_t n, Element element) override { reduce(data, n, element, false); }
+  void start_scatter_sum(void* all, std::span<const std::int64_t> counts, void* local,
+                         Element element) override {
+    scatter_sum(all, counts, local, element);
+  }
 
  private:
   template <class T>

@@ -59,6 +59,11 @@ class TensorCommunicator {
   void start_all_reduce_sum(T* data, std::int64_t n) {
     start_sum(data, n, kElement<T>);
   }
+  /// reduce_scatter_sum() that may go on likewise; nothing may touch `all` or `local` before finish_sums().
+  template <RealElement T>
+  void start_reduce_scatter_sum(T* all, std::span<const std::int64_t> counts, T* local) {
+    start_scatter_sum(all, counts, local, kElement<T>);
+  }
   /// What is queued from here on sees the results of all sums that were started. Not collective.
   virtual void finish_sums() = 0;
 
@@ -68,6 +73,8 @@ class TensorCommunicator {
   virtual void scatter_sum(void* all, std::span<const std::int64_t> counts, void* local, Element element) = 0;
   virtual void reduce(void* data, std::int64_t n, Element element, bool maximum) = 0;
   virtual void start_sum(void* data, std::int64_t n, Element element) = 0;
+  virtual void start_scatter_sum(void* all, std::span<const std::int64_t> counts, void* local,
+                                 Element element) = 0;
 };
 
 }  // namespace toller

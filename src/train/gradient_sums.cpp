@@ -2,13 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string>
+#include <utility>
 
 namespace toller {
-namespace {
 
-std::vector<std::int64_t> bucket_bounds(const EncoderConfig& config, const ParameterTable& table,
-                                        std::int64_t bucket_elements) {
+std::vector<std::int64_t> gradient_buckets(const EncoderConfig& config, const ParameterTable& table,
+                                           std::int64_t bucket_elements) {
   std::vector<std::int64_t> bounds{table.size()};
   for (std::int64_t layer = config.layers - 1; layer >= 0; --layer) {
     const std::string first = fmt::format("encoder.layer.{}.attention.self.query.weight", layer);
@@ -16,27 +17,38 @@ std::vector<std::int64_t> bucket_bounds(const EncoderConfig& config, const Param
     if (bounds.back() - begin >= bucket_elements) bounds.push_back(begin);
   }
   bounds.push_back(0);
+  std::ranges::reverse(bounds);
   return bounds;
 }
 
-}  // namespace
+template <class T>
+GradientSums<T>::GradientSums(std::vector<std::int64_t> bounds, TensorCommunicator& communicator)
+    : communicator_(communicator), bounds_(std::move(bounds)) {}
 
 template <class T>
-GradientSums<T>::GradientSums(const EncoderConfig& config, const ParameterTable& table,
-                              TensorCommunicator& communicator, std::int64_t bucket_elements)
-    : communicator_(communicator), bounds_(bucket_bounds(config, table, bucket_elements)) {}
+GradientSums<T>::GradientSums(const ParameterShards& shards, TensorCommunicator& communicator, RealOf<T>* own)
+    : communicator_(communicator), bounds_(shards.bounds()), shards_(&shards), own_(own) {}
 
 template <class T>
 void GradientSums<T>::begin(RealOf<T>* gradients) {
   gradients_ = gradients;
-  next_ = 1;
+  left_ = bounds_.size() - 1;
+}
+
+template <class T>
+void GradientSums<T>::start(std::size_t bucket) {
+  RealOf<T>* first = gradients_ + bounds_[bucket];
+  if (shards_ == nullptr) {
+    communicator_.start_all_reduce_sum(first, bounds_[bucket + 1] - bounds_[bucket]);
+  } else {
+    const ParameterPiece& piece = shards_->pieces(communicator_.rank())[bucket];
+    communicator_.start_reduce_scatter_sum(first, shards_->counts(bucket), own_ + piece.place);
+  }
 }
 
 template <class T>
 void GradientSums<T>::final_from(std::int64_t begin) {
-  for (; next_ < bounds_.size() && bounds_[next_] >= begin; ++next_) {
-    communicator_.start_all_reduce_sum(gradients_ + bounds_[next_], bounds_[next_ - 1] - bounds_[next_]);
-  }
+  while (left_ > 0 && bounds_[left_ - 1] >= begin) start(--left_);
 }
 
 template <class T>

@@ -8,15 +8,23 @@
 
 #include "comm/tensor_communicator.h"
 #include "model/encoder.h"
+#include "model/parameter_shards.h"
 
 namespace toller {
+
+/// Bounds of the buckets, ascending, 0 … table.size(). Buckets have at least `bucket_elements` elements, but
+/// for the first.
+std::vector<std::int64_t> gradient_buckets(const EncoderConfig& config, const ParameterTable& table,
+                                           std::int64_t bucket_elements);
 
 template <class T>
 class GradientSums {
  public:
-  /// Buckets have at least `bucket_elements` elements, but for the last.
-  GradientSums(const EncoderConfig& config, const ParameterTable& table, TensorCommunicator& communicator,
-               std::int64_t bucket_elements);
+  /// Every rank gets the whole sum, in place.
+  GradientSums(std::vector<std::int64_t> bounds, TensorCommunicator& communicator);
+  /// Every rank gets the sum of its own pieces, in `own` [shards.elements(rank)]; the flat buffer is left
+  /// with what the sums made of it. `shards` must outlive this object; its buckets are those summed.
+  GradientSums(const ParameterShards& shards, TensorCommunicator& communicator, RealOf<T>* own);
 
   /// A new gradient begins; nothing of it is final.
   void begin(RealOf<T>* gradients);
@@ -26,9 +34,13 @@ class GradientSums {
   void finish();
 
  private:
+  void start(std::size_t bucket);
+
   TensorCommunicator& communicator_;
-  std::vector<std::int64_t> bounds_;  ///< of the buckets, descending: size of the buffer … 0
-  std::size_t next_ = 1;  ///< the bucket [bounds_[next_], bounds_[next_ − 1]) has not been started
+  std::vector<std::int64_t> bounds_;
+  const ParameterShards* shards_ = nullptr;  ///< null: whole sums
+  RealOf<T>* own_ = nullptr;
+  std::size_t left_ = 0;  ///< the buckets before this one have not been started
   RealOf<T>* gradients_ = nullptr;
 };
 

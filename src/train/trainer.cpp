@@ -16,10 +16,11 @@
 #include "device/cpu/threads.h"
 #include "error.h"
 #include "eval/evaluation.h"
-#include "optim/adamw.h"
 #include "optim/schedule.h"
 #include "text/tokenizer.h"
+#include "train/background_checkpoint.h"
 #include "train/gradient_sums.h"
+#include "train/parameter_update.h"
 #include "train/progress.h"
 #include "train/rank_agreement.h"
 #include "train/run_folder.h"
@@ -64,13 +65,6 @@ std::int64_t peak_memory_bytes() {
   return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
 }
 
-std::vector<DecaySlice> decay_slices(const ParameterTable& table) {
-  std::vector<DecaySlice> slices;
-  for (const TensorView& tensor : table.tensors())
-    slices.push_back({tensor.offset, tensor.size, tensor.decay});
-  return slices;
-}
-
 /// What decides the model before the first step: options, or a checkpoint.
 struct Start {
   EncoderConfig encoder;
@@ -91,15 +85,16 @@ class Trainer {
         communicator_(communicator),
         start_(find_start(model, resumes)),
         table_(start_.encoder),
+        shards_(table_, gradient_buckets(start_.encoder, table_, kBucketElements), communicator.size()),
         backend_(std::move(backend)),
         ops_(*backend_.ops),
         step_(
             start_.encoder, table_, ops_, *backend_.communicator,
             {.max_length = longest_text(), .micro_batch = options.micro_batch, .dropout_seed = options.seed}),
-        sums_(start_.encoder, table_, *backend_.communicator, kBucketElements),
-        adamw_(ops_, decay_slices(table_),
-               {options.adam_beta1, options.adam_beta2, options.adam_epsilon, options.weight_decay,
-                options.clip}),
+        update_(table_, shards_, options.zero > 0,
+                {options.adam_beta1, options.adam_beta2, options.adam_epsilon, options.weight_decay,
+                 options.clip},
+                ops_, *backend_.communicator),
         parameters_(ops_, table_.size()),
         gradients_(ops_, table_.size()),
         losses_(ops_, options.accumulate),
@@ -117,6 +112,9 @@ class Trainer {
     interval_loss_of_set_.resize(data.sets().size());
     total_steps_ = options.steps > 0 ? options.steps : steps_in_epochs();
     fill_parameters(model, resumes);
+    if (options.learn_temperature) {
+      update_.clamp_log_temperature(std::log(kLeastTemperature), std::log(kGreatestTemperature));
+    }
     if (backend_.has_own_memory) reserve_memory();
     schedule_ = {.peak = options.lr,
                  .decay = decay_from_name(options.schedule),
@@ -153,9 +151,10 @@ class Trainer {
     std::int64_t squared_norm = 0, log_temperature = 0;
     std::int64_t hash = 0;  ///< of the parameters after it, where `is_checked`
     bool is_checked = false;
-    double tokens = 0;  ///< of all ranks
-    bool told = false;  ///< a rank was told to stop
-    bool late = false;  ///< a rank's time is up
+    double tokens = 0;     ///< of all ranks
+    bool told = false;     ///< a rank was told to stop
+    bool late = false;     ///< a rank's time is up
+    bool written = false;  ///< all ranks have written their share of the checkpoint in flight
     bool stops() const { return told || late; }
   };
   struct StepOutcome {
@@ -188,7 +187,11 @@ class Trainer {
   const T* step_parameters() const;
   std::vector<Real> read(const DeviceBuffer<Real>& buffer) const;
 
-  void write_checkpoint_file(RunFolder* folder, std::int64_t step);
+  /// Begins a checkpoint; the one before is finished first.
+  void start_checkpoint(RunFolder* folder, std::int64_t step);
+  CheckpointMeta checkpoint_meta(std::int64_t step) const;
+  /// Waits until the checkpoint in flight, if any, is there.
+  void finish_checkpoint(RunFolder* folder);
   void say_why_stopped(Progress& progress, std::int64_t step, bool told) const;
   void evaluate(RunFolder* folder, Progress& progress, std::int64_t step);
   ProgressState progress_state(std::int64_t step, const StepOutcome& outcome, double mean_loss) const;
@@ -200,12 +203,12 @@ class Trainer {
   Communicator& communicator_;
   Start start_;
   ParameterTable table_;
+  ParameterShards shards_;
   Backend<T> backend_;
   Ops<T>& ops_;
   std::vector<std::unique_ptr<Loss<T>>> losses_of_set_;
   TrainingStep<T> step_;
-  GradientSums<T> sums_;
-  AdamW<T> adamw_;
+  ParameterUpdate<T> update_;
   DeviceBuffer<Real> parameters_, gradients_;
   DeviceBuffer<T> copy_;         ///< of the parameters, where T is not Real
   DeviceBuffer<double> losses_;  ///< of a step's batches
@@ -229,7 +232,13 @@ class Trainer {
   std::vector<SumOfBatches> interval_loss_of_set_;
   std::int64_t interval_steps_ = 0;  ///< that were made
   double last_loss_ = 0;
-  fs::path last_checkpoint_;
+
+  BackgroundCheckpoint<Real> checkpoint_;
+  Clock::time_point checkpoint_begin_;
+  fs::path next_checkpoint_, last_checkpoint_;  ///< the one in flight, the one that is there
+  /// From the beginning of checkpoints to their end, and that part of it for which training waited.
+  double checkpoint_seconds_ = 0, checkpoint_stall_ = 0;
+  std::int64_t checkpoints_ = 0;
 };
 
 template <class T>
@@ -286,15 +295,16 @@ void Trainer<T>::fill_parameters(const CheckpointReader* model, bool resumes) {
   } else {
     model->read_parameters(std::span<Real>(values));
   }
+  std::vector<Real> m, v;
   if (resumes) {
-    std::vector<Real> m(values.size()), v(values.size());
+    m.resize(values.size());
+    v.resize(values.size());
     model->read_moments(std::span<Real>(m), std::span<Real>(v));
-    adamw_.m().write(m);
-    adamw_.v().write(v);
     skipped_.resume(model->meta().state);
   } else {
     values[log_temperature_] = static_cast<Real>(std::log(options_.temperature));
   }
+  update_.start(values, m, v);
   parameters_.write(values);
   if constexpr (!std::is_same_v<T, Real>) {
     copy_ = DeviceBuffer<T>(ops_, table_.size());
@@ -366,7 +376,8 @@ typename Trainer<T>::PendingStep Trainer<T>::queue_step(std::int64_t step, const
   PendingStep pending;
   pending.step = step;
   pending.learning_rate = schedule_.at(step);
-  std::array<double, 3> sums{};  // tokens, ranks that were told to stop, ranks whose time is up
+  // Tokens, ranks that were told to stop, ranks whose time is up, ranks that still write a checkpoint.
+  std::array<double, 4> sums{};
   ops_.zero(gradients_.data(), table_.size());
   for (std::int64_t a = 0; a < options_.accumulate; ++a) {
     const std::int64_t index = (step - 1) * options_.accumulate + a;
@@ -374,7 +385,7 @@ typename Trainer<T>::PendingStep Trainer<T>::queue_step(std::int64_t step, const
     const TrainingData::Batch drawn = data_.batch(index);
     const StepWork work = step_.run(task(drawn.data_set), drawn.batch, index, parameters_for(drawn.data_set),
                                     1.0 / static_cast<double>(options_.accumulate), {gradients_.data(), loss},
-                                    a + 1 == options_.accumulate ? &sums_ : nullptr);
+                                    a + 1 == options_.accumulate ? &update_.sums() : nullptr);
     pending.losses.push_back(ops_.start_read(loss, sizeof(double)));
     pending.data_sets.push_back(drawn.data_set);
     sums[0] += static_cast<double>(work.tokens);
@@ -387,10 +398,12 @@ typename Trainer<T>::PendingStep Trainer<T>::queue_step(std::int64_t step, const
   }
   sums[1] = signal.received() != 0 ? 1 : 0;
   sums[2] = is_time_up() ? 1 : 0;
+  sums[3] = checkpoint_.is_in_flight() && !checkpoint_.is_written() ? 1 : 0;
   communicator_.all_reduce_sum(std::span<double>(sums));
   pending.tokens = sums[0];
   pending.told = sums[1] > 0;
   pending.late = sums[2] > 0;
+  pending.written = checkpoint_.is_in_flight() && sums[3] == 0;
   return pending;
 }
 
@@ -401,12 +414,8 @@ bool Trainer<T>::is_time_up() const {
 
 template <class T>
 void Trainer<T>::queue_update(PendingStep& pending) {
-  adamw_.update(pending.step, pending.learning_rate, gradients_.data(), parameters_.data(), copy_.data());
-  if (options_.learn_temperature) {
-    ops_.clamp_scalar(parameters_.data() + log_temperature_, std::log(kLeastTemperature),
-                      std::log(kGreatestTemperature));
-  }
-  pending.squared_norm = ops_.start_read(adamw_.squared_norm(), sizeof(double));
+  update_.update(pending.step, pending.learning_rate, gradients_.data(), parameters_.data(), copy_.data());
+  pending.squared_norm = ops_.start_read(update_.squared_norm(), sizeof(double));
   pending.log_temperature = ops_.start_read(parameters_.data() + log_temperature_, sizeof(Real));
 }
 
@@ -464,8 +473,8 @@ template <class T>
 void Trainer<T>::note_skipped(const PendingStep& pending, const StepOutcome& outcome, Progress& progress) {
   skipped_.step_was_skipped();
   std::vector<std::string> names;
-  for (const std::size_t slice : adamw_.slices_not_finite(pending.step)) {
-    names.push_back(table_.tensors()[slice].name);
+  for (const std::size_t tensor : update_.tensors_not_finite(pending.step, communicator_)) {
+    names.push_back(table_.tensors()[tensor].name);
   }
   const std::string what = fmt::format("step {}: the loss is {} and the gradient is not finite (in {})",
                                        pending.step, outcome.loss, name_some(names));
@@ -523,10 +532,7 @@ void Trainer<T>::log_interval(RunFolder* folder, Progress& progress, std::int64_
 }
 
 template <class T>
-void Trainer<T>::write_checkpoint_file(RunFolder* folder, std::int64_t step) {
-  last_checkpoint_ = checkpoint_path(options_.out, step);
-  if (folder == nullptr) return;
-  const auto begin = Clock::now();
+CheckpointMeta Trainer<T>::checkpoint_meta(std::int64_t step) const {
   CheckpointMeta meta{.encoder = start_.encoder,
                       .training = to_json(options_),
                       .state = {{"step", step},
@@ -537,11 +543,39 @@ void Trainer<T>::write_checkpoint_file(RunFolder* folder, std::int64_t step) {
                       .step = step,
                       .tokenizer = data_.tokenizer()};
   skipped_.write_to(meta.state);
-  const std::vector<Real> parameters = read(parameters_), m = read(adamw_.m()), v = read(adamw_.v());
-  write_checkpoint<Real>(last_checkpoint_, meta, table_, parameters, m, v);
-  publish_last(folder->path(), last_checkpoint_);
-  if (options_.keep > 0) remove_old_checkpoints(folder->path(), options_.keep);
-  time_limit_.checkpoint_took(seconds_since(begin));
+  return meta;
+}
+
+template <class T>
+void Trainer<T>::start_checkpoint(RunFolder* folder, std::int64_t step) {
+  finish_checkpoint(folder);
+  checkpoint_begin_ = Clock::now();
+  next_checkpoint_ = checkpoint_path(options_.out, step);
+  const auto size = static_cast<std::size_t>(shards_.elements(communicator_.rank()));
+  CheckpointShare<Real> share{std::vector<Real>(size), std::vector<Real>(size), std::vector<Real>(size)};
+  update_.read_own(parameters_.data(), share.parameters, share.m, share.v);
+  auto output = std::make_unique<CheckpointOutput<Real>>(
+      next_checkpoint_, checkpoint_meta(step), table_, shards_,
+      checkpoint_layout_from_name("--checkpoint-files", options_.checkpoint_files), communicator_);
+  checkpoint_.start(std::move(output), std::move(share), options_.verify);
+  checkpoint_stall_ += seconds_since(checkpoint_begin_);
+}
+
+template <class T>
+void Trainer<T>::finish_checkpoint(RunFolder* folder) {
+  if (!checkpoint_.is_in_flight()) return;
+  const auto begin = Clock::now();
+  checkpoint_.commit();
+  last_checkpoint_ = next_checkpoint_;
+  if (folder != nullptr) {
+    publish_last(folder->path(), last_checkpoint_);
+    if (options_.keep > 0) remove_old_checkpoints(folder->path(), options_.keep);
+  }
+  const double seconds = seconds_since(checkpoint_begin_);
+  time_limit_.checkpoint_took(seconds);
+  checkpoint_seconds_ += seconds;
+  checkpoint_stall_ += seconds_since(begin);
+  ++checkpoints_;
 }
 
 template <class T>
@@ -592,7 +626,8 @@ TrainingSummary Trainer<T>::run(RunFolder* folder, Progress& progress) {
     compare_ranks(step, hash[0]);
   }
   if (step == 0) {
-    write_checkpoint_file(folder, 0);
+    start_checkpoint(folder, 0);
+    finish_checkpoint(folder);
   } else {
     last_checkpoint_ = checkpoint_path(options_.out, step);
   }
@@ -612,25 +647,33 @@ TrainingSummary Trainer<T>::run(RunFolder* folder, Progress& progress) {
     pending.push_back(queue_step(++step, signal));
     stop = pending.back().stops();
     told = pending.back().told;
+    const bool written = pending.back().written;
     const bool evaluates = options_.eval_every > 0 && step % options_.eval_every == 0 && !stop;
     const bool writes = step == total_steps_ || stop ||
                         (options_.checkpoint_every > 0 && step % options_.checkpoint_every == 0);
     const std::size_t left = evaluates || writes ? 0 : backend_.steps_ahead;
     while (pending.size() > left) finish_oldest();
+    if (written) finish_checkpoint(folder);
     if (evaluates) evaluate(folder, progress, step);
-    if (writes) write_checkpoint_file(folder, step);
+    if (writes) start_checkpoint(folder, step);
     if (evaluates || writes) step_end_ = Clock::now();
   }
+  finish_checkpoint(folder);
   std::array<std::int64_t, 1> peak{peak_memory_bytes()};
   communicator_.all_reduce_max(peak);
   if (stop) say_why_stopped(progress, step, told);
-  return {.steps = step,
-          .loss = last_loss_,
-          .seconds = seconds_since(begin),
-          .tokens_per_second = step_seconds_ > 0 ? tokens_ / step_seconds_ : 0,
-          .peak_memory = peak[0],
-          .stopped_early = stop,
-          .checkpoint = last_checkpoint_};
+  return {
+      .steps = step,
+      .loss = last_loss_,
+      .seconds = seconds_since(begin),
+      .tokens_per_second = step_seconds_ > 0 ? tokens_ / step_seconds_ : 0,
+      .peak_memory = peak[0],
+      .stopped_early = stop,
+      .checkpoint = last_checkpoint_,
+      .checkpoints = checkpoints_,
+      .checkpoint_seconds =
+          checkpoint_seconds_ / static_cast<double>(std::max<std::int64_t>(1, checkpoints_)),
+      .checkpoint_stall = checkpoint_stall_ / static_cast<double>(std::max<std::int64_t>(1, checkpoints_))};
 }
 
 void check_batch(const TrainingOptions& options, const Communicator& communicator) {
@@ -672,6 +715,11 @@ TrainingSummary run_training(const TrainingOptions& options, const CheckpointRea
     }
     Progress progress(root, fs::path(options.out) / "train.log");
     const TrainingSummary summary = trainer->run(root ? &*folder : nullptr, progress);
+    if (summary.checkpoints > 0) {
+      progress.say(fmt::format("{} checkpoint{}: {:.2f} s each, for {:.2f} s of which training waited",
+                               summary.checkpoints, summary.checkpoints == 1 ? "" : "s",
+                               summary.checkpoint_seconds, summary.checkpoint_stall));
+    }
     progress.say(fmt::format("{} steps, {:.1f} s, {:.0f} tokens/s, peak memory {:.0f} MiB a rank; model: {}",
                              summary.steps, summary.seconds, summary.tokens_per_second,
                              static_cast<double>(summary.peak_memory) / (1 << 20),

@@ -19,6 +19,9 @@ struct TrainingSummary {
   std::int64_t peak_memory = 0;      ///< bytes, of the rank that used most
   bool stopped_early = false;        ///< by a signal, or for the time limit
   std::filesystem::path checkpoint;  ///< the last one written
+  std::int64_t checkpoints = 0;      ///< written
+  double checkpoint_seconds = 0;     ///< that a checkpoint took, from its beginning until it was there; mean
+  double checkpoint_stall = 0;       ///< of these, seconds in which training waited; mean
 };
 
 /// A new run into options.out. Collective: all ranks call it alike.

@@ -7,6 +7,7 @@
 #include <sstream>
 #include <type_traits>
 
+#include "checkpoint/checkpoint_output.h"
 #include "choice.h"
 #include "data/batch_plan.h"
 #include "error.h"
@@ -69,9 +70,12 @@ void for_each_option(Options& options, Visit visit) {
   visit("adam-beta1", options.adam_beta1);
   visit("adam-beta2", options.adam_beta2);
   visit("adam-epsilon", options.adam_epsilon);
+  visit("zero", options.zero);
   visit("seed", options.seed);
   visit("checkpoint-every", options.checkpoint_every);
   visit("keep", options.keep);
+  visit("checkpoint-files", options.checkpoint_files);
+  visit("verify", options.verify);
   visit("eval-every", options.eval_every);
   visit("eval-split", options.eval_split);
   visit("eval-queries", options.eval_queries);
@@ -161,11 +165,13 @@ void TrainingOptions::validate() const {
   require_range("adam-beta1", adam_beta1, 0, 0.9999999);
   require_range("adam-beta2", adam_beta2, 0, 0.9999999);
   require_range("adam-epsilon", adam_epsilon, 0, 1, true);
+  if (zero != 0 && zero != 1) fail_usage("--zero is {}; 0 (none) and 1 (optimiser state) are known", zero);
   require_range("temperature", temperature, 0.001, 100);
   require_range("pair-temperature", pair_temperature, 0.001, 100);
   require_range("dropout", dropout, 0, 0.999);
   require_at_least<std::int64_t>("checkpoint-every", checkpoint_every, 0);
   require_at_least<std::int64_t>("keep", keep, 0);
+  checkpoint_layout_from_name("--checkpoint-files", checkpoint_files);
   require_at_least<std::int64_t>("eval-every", eval_every, 0);
   require_at_least<std::int64_t>("eval-queries", eval_queries, 0);
   require_at_least<std::int64_t>("log-every", log_every, 1);

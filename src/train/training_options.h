@@ -68,12 +68,15 @@ struct TrainingOptions {
   double adam_beta1 = 0.9;
   double adam_beta2 = 0.999;
   double adam_epsilon = 1e-8;
+  int zero = 0;  ///< 1: optimiser state is sharded over ranks (ZeRO stage 1)
 
   // The run.
   std::uint64_t seed = 1;
-  std::int64_t checkpoint_every = 0;  ///< steps; 0: at the end alone
-  std::int64_t keep = 3;              ///< checkpoints besides step 0; 0: all
-  std::int64_t eval_every = 0;        ///< steps; 0: never
+  std::int64_t checkpoint_every = 0;     ///< steps; 0: at the end alone
+  std::int64_t keep = 3;                 ///< checkpoints besides step 0; 0: all
+  std::string checkpoint_files = "one";  ///< or "per-rank"
+  bool verify = false;                   ///< checkpoints are read back from the disk before they count
+  std::int64_t eval_every = 0;           ///< steps; 0: never
   std::string eval_split = "dev";
   std::int64_t eval_queries = 500;
   std::int64_t log_every = 10;

@@ -52,14 +52,21 @@ void expect_tensor_gather(TensorCommunicator& c, const std::vector<std::int64_t>
 }
 
 template <template <class> class Array, class T>
-void expect_tensor_scatter(TensorCommunicator& c, const std::vector<std::int64_t>& counts, bool in_place) {
+void expect_tensor_scatter(TensorCommunicator& c, const std::vector<std::int64_t>& counts, bool in_place,
+                           bool started) {
   const std::int64_t own = counts[static_cast<std::size_t>(c.rank())], begin = total(counts, c.rank());
   std::vector<T> terms(static_cast<std::size_t>(total(counts, c.size()))), expected;
   for (std::size_t i = 0; i < terms.size(); ++i) terms[i] = brought<T>(c.rank(), i);
   for (std::int64_t i = 0; i < own; ++i)
     expected.push_back(summed<T>(c.size(), static_cast<std::size_t>(begin + i)));
   Array<T> all(terms), local(std::vector<T>(static_cast<std::size_t>(own), T{-1}));
-  c.reduce_scatter_sum(all.data(), counts, in_place ? all.data() + begin : local.data());
+  T* target = in_place ? all.data() + begin : local.data();
+  if (started) {
+    c.start_reduce_scatter_sum(all.data(), counts, target);
+    c.finish_sums();
+  } else {
+    c.reduce_scatter_sum(all.data(), counts, target);
+  }
   std::vector<T> result = local.values();
   if (in_place) {
     result = all.values();
@@ -111,8 +118,10 @@ void expect_tensor_collectives(TensorCommunicator& c) {
       expect_tensor_gather<Array, float>(c, counts, in_place);
       expect_tensor_gather<Array, double>(c, counts, in_place);
       expect_tensor_gather<Array, BFloat16>(c, counts, in_place);
-      expect_tensor_scatter<Array, float>(c, counts, in_place);
-      expect_tensor_scatter<Array, double>(c, counts, in_place);
+      for (const bool started : {false, true}) {
+        expect_tensor_scatter<Array, float>(c, counts, in_place, started);
+        expect_tensor_scatter<Array, double>(c, counts, in_place, started);
+      }
     }
   }
   for (const std::int64_t n : {0, 1, 5, 1000}) {

@@ -17,7 +17,7 @@
 #include "error.h"
 #include "model/random_encoder.h"
 #include "optim/adamw.h"
-#include "train/gradient_sums.h"
+#include "train/parameter_update.h"
 
 namespace toller {
 namespace {
@@ -28,6 +28,7 @@ struct Setting {
   bool symmetric = false, learn_temperature = true;
   bool lists = false;  ///< list-wise losses beside InfoNCE
   std::int64_t micro_batch = 0, accumulate = 1;
+  bool sharded = false;
   std::int64_t steps = 5;
 
   Setting() {
@@ -75,13 +76,15 @@ Outcome run_steps(const Setting& setting, const TokenStore& store, const Backend
   TrainingStep<T> step(
       setting.config, table, ops, *backend.communicator,
       {.max_length = 30, .micro_batch = setting.micro_batch, .chunk_tokens = 100, .dropout_seed = 3});
-  GradientSums<T> sums(setting.config, table, *backend.communicator, 5000);
-  AdamW<T> adamw(
-      ops, {{0, table.size() / 3, true}, {table.size() / 3, table.size() - table.size() / 3, false}}, {});
+  const ParameterShards shards(table, gradient_buckets(setting.config, table, 5000),
+                               backend.communicator->size());
+  ParameterUpdate<T> update(table, shards, setting.sharded, {}, ops, *backend.communicator);
   DeviceBuffer<float> parameters(ops, table.size()), gradients(ops, table.size());
   DeviceBuffer<double> losses(ops, setting.accumulate);
   DeviceBuffer<T> copy(ops, std::is_same_v<T, float> ? 1 : table.size());
-  parameters.write(start_parameters(setting));
+  const std::vector<float> start = start_parameters(setting);
+  parameters.write(start);
+  update.start(start, {}, {});
   T* rounded = std::is_same_v<T, float> ? nullptr : copy.data();
   if (rounded != nullptr) ops.convert(table.size(), parameters.data(), rounded);
   const T* values = std::is_same_v<T, float> ? reinterpret_cast<const T*>(parameters.data()) : copy.data();
@@ -96,14 +99,14 @@ Outcome run_steps(const Setting& setting, const TokenStore& store, const Backend
           {store, plan, *loss}, plan.batch(index), index,
           {values, parameters.data() + table.at("loss.log_temperature").offset, setting.learn_temperature},
           1.0 / static_cast<double>(setting.accumulate), {gradients.data(), losses.data() + a},
-          a + 1 == setting.accumulate ? &sums : nullptr);
+          a + 1 == setting.accumulate ? &update.sums() : nullptr);
       double value = 0;
       ops.finish_read(ops.start_read(losses.data() + a, sizeof(double)), &value);
       mean += value / static_cast<double>(setting.accumulate);
     }
-    adamw.update(s + 1, 1e-3, gradients.data(), parameters.data(), rounded);
+    update.update(s + 1, 1e-3, gradients.data(), parameters.data(), rounded);
     double squared_norm = 0;
-    ops.finish_read(ops.start_read(adamw.squared_norm(), sizeof(double)), &squared_norm);
+    ops.finish_read(ops.start_read(update.squared_norm(), sizeof(double)), &squared_norm);
     outcome.losses.push_back(mean);
     outcome.norms.push_back(std::sqrt(squared_norm));
   }
@@ -180,6 +183,22 @@ TEST(TrainingStepOnTheDevice, FloatIsTheCpusOnAnyNumberOfRanks) {
   }
 }
 
+TEST(TrainingStepOnTheDevice, ShardedOptimiserStateGivesTheSame) {
+  const TokenStore store = small_store();
+  Setting setting;
+  const Outcome cpu = run_on(Where::kCpu, 1, setting, store);
+  for (const int ranks : {1, 2, 3}) {
+    SCOPED_TRACE(ranks);
+    setting.sharded = false;
+    const Outcome whole = run_on(Where::kGpuBfloat16, ranks, setting, store);
+    setting.sharded = true;
+    expect_the_cpus(setting, run_on(Where::kCpu, ranks, setting, store), cpu);
+    expect_the_cpus(setting, run_on(Where::kGpuFloat, ranks, setting, store), cpu);
+    const Outcome shards = run_on(Where::kGpuBfloat16, ranks, setting, store);
+    EXPECT_LT(relative_distance(setting, shards, whole), 1e-4);
+  }
+}
+
 TEST(TrainingStepOnTheDevice, SumsWithListLossesAreTheCpus) {
   const TokenStore store = small_store();
   Setting setting;
@@ -210,7 +229,10 @@ TEST_P(NcclTrainingStep, GivesTheSame) {
   setting.symmetric = true;
   const Outcome cpu = run_on(Where::kCpu, 1, setting, store);
   const int ranks = GetParam();
-  expect_the_cpus(setting, run_on(Where::kGpuFloat, ranks, setting, store, "nccl"), cpu);
+  for (const bool sharded : {true, false}) {
+    setting.sharded = sharded;
+    expect_the_cpus(setting, run_on(Where::kGpuFloat, ranks, setting, store, "nccl"), cpu);
+  }
   EXPECT_EQ(run_on(Where::kGpuBfloat16, ranks, setting, store, "nccl").parameters,
             run_on(Where::kGpuBfloat16, ranks, setting, store, "nccl").parameters);
 }

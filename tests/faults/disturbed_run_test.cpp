@@ -24,6 +24,7 @@ struct Fault {
   bool ends_well;  ///< with status 0 and a checkpoint
   /// Does it to a rank of the run in folder / out.
   std::function<void(const fs::path& folder, const std::string& out, int rank)> strike;
+  const char* options = "";  ///< of the run
 };
 
 void pause_for(int milliseconds) {
@@ -42,8 +43,8 @@ void kill_in_collective(const fs::path& folder, const std::string& out, int rank
 }
 
 /// As soon as a file that is being written is seen.
-void kill_in_checkpoint(const fs::path& folder, const std::string& out, int) {
-  const auto writer = rank_processes(folder, out)[0];
+void kill_in_checkpoint(const fs::path& folder, const std::string& out, int rank) {
+  const auto writer = rank_processes(folder, out)[rank];
   if (writer == 0) return;
   const std::string pattern = folder / out / ".step-*.tmp-*";
   for (int look = 0; look < 2'000'000 && kill(writer, 0) == 0; ++look) {
@@ -86,8 +87,8 @@ class DisturbedRun : public TrainingRun, public testing::WithParamInterface<Faul
       GetParam().strike(folder_->path(), "run", rank);
     });
     const CommandResult result =
-        run_command(fmt::format("mpirun -np {} toller train --data store.h5 --log-every 1 {} --out run {}",
-                                kRanks, model_options_, options()),
+        run_command(fmt::format("mpirun -np {} toller train --data store.h5 --log-every 1 {} --out run {} {}",
+                                kRanks, model_options_, options(), GetParam().options),
                     folder_->path(), seconds(60));
     striker.join();
     return result;
@@ -125,6 +126,8 @@ INSTANTIATE_TEST_SUITE_P(Faults, DisturbedRun,
                          testing::Values(Fault{"KilledInTheStep", false, kill_in_step},
                                          Fault{"KilledInTheCollective", false, kill_in_collective},
                                          Fault{"KilledInTheCheckpoint", false, kill_in_checkpoint},
+                                         Fault{"KilledInTheCheckpointOfTwoFiles", false, kill_in_checkpoint,
+                                               "--checkpoint-files per-rank"},
                                          Fault{"Stopped", false, stop},
                                          Fault{"ToldToEnd", true, tell_to_end}),
                          [](const auto& fault) { return fault.param.name; });

@@ -109,6 +109,53 @@ TEST_F(TrainingRun, ASignalSavesAndEndsInOrder) {
   }
 }
 
+TEST_F(TrainingRun, ShardedOptimiserStateIsTheSameRun) {
+  const std::string all = "--global-batch 64 --steps 6 --learn-temperature";
+  for (const int ranks : {1, 2, 3}) {
+    train(ranks, "whole", all);
+    train(ranks, "sharded", all + " --zero 1");
+    const Model whole = model("whole/last"), sharded = model("sharded/last");
+    EXPECT_LT(relative_difference(whole.parameters, sharded.parameters), 1e-6) << ranks;
+    EXPECT_LT(relative_difference(whole.m, sharded.m), 1e-5) << ranks;
+    EXPECT_LT(relative_difference(whole.v, sharded.v), 1e-5) << ranks;
+  }
+}
+
+TEST_F(TrainingRun, ACheckpointOfFourRanksGoesOnOnAnyNumber) {
+  for (const std::string files : {"one", "per-rank"}) {
+    const std::string all =
+        "--global-batch 64 --steps 8 --checkpoint-every 4 --zero 1 --verify --checkpoint-files " + files;
+    train(4, "four", all);
+    const Model expected = model("four/last");
+    for (const int ranks : {4, 2, 1}) {
+      fs::remove_all(folder_->path() / "fewer");
+      fs::copy(folder_->path() / "four", folder_->path() / "fewer");
+      fs::remove(folder_->path() / "fewer" / "step-00000008.h5");
+      run(fmt::format("mpirun -np {} toller train --resume fewer", ranks));
+      const Model resumed = model("fewer/last");
+      if (ranks == 4) expect_same_bits(resumed, expected);
+      EXPECT_EQ(resumed.step, 8);
+      EXPECT_LT(relative_difference(resumed.parameters, expected.parameters), 1e-5) << files << ranks;
+    }
+  }
+}
+
+TEST_F(TrainingRun, HowACheckpointIsWrittenChangesNothingInIt) {
+  const std::string all = "--global-batch 64 --steps 12 --keep 2 --checkpoint-every ";
+  train(3, "together", all + "3");
+  const Model expected = model("together/last");
+  for (const std::string other : {"3 --checkpoint-files per-rank", "3 --verify", "1"}) {
+    train(3, "other", all + other);
+    expect_same_bits(model("other/last"), expected);
+    int files = 0;
+    for (const auto& entry : fs::directory_iterator(folder_->path() / "other")) {
+      files += entry.path().filename().string().find("step-") != std::string::npos ? 1 : 0;
+    }
+    EXPECT_EQ(files, 3 * (other.find("per-rank") == std::string::npos ? 1 : 4)) << "step 0 and two more";
+    run("toller fuse --method soup --out soup.h5 'other/step-*.h5'");  // parts are no models
+  }
+}
+
 TEST_F(TrainingRun, DoublePrecisionAndInitialisationFromACheckpoint) {
   train(2, "double", "--global-batch 64 --steps 3 --precision double --pooling cls");
   fs::remove_all(folder_->path() / "further");

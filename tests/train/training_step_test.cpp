@@ -55,7 +55,7 @@ Outcome<T> run_rank(const Setting& setting, const TokenStore& store, const std::
   TrainingStep<T> step(
       setting.config, table, *backend.ops, *backend.communicator,
       {.max_length = setting.max_length, .micro_batch = setting.micro_batch, .dropout_seed = 3});
-  GradientSums<T> sums(setting.config, table, *backend.communicator, 100);
+  GradientSums<T> sums(gradient_buckets(setting.config, table, 100), *backend.communicator);
   Outcome<T> outcome;
   outcome.gradient.resize(parameters.size());
   const T log_temperature = static_cast<T>(std::log(0.3));
@@ -241,7 +241,7 @@ TEST(TrainingStepFaults, ALossThatIsNotFiniteMakesTheGradientSoOnAllRanks) {
     NotFiniteLoss loss(*backend.ops);
     BatchPlan plan(store, store.split("train"), setting.plan);
     TrainingStep<float> step(setting.config, table, *backend.ops, *backend.communicator, {.max_length = 30});
-    GradientSums<float> sums(setting.config, table, *backend.communicator, 100);
+    GradientSums<float> sums(gradient_buckets(setting.config, table, 100), *backend.communicator);
     std::vector<float> gradient(parameters.size());
     double value = 0;
     const float log_temperature = 0;
