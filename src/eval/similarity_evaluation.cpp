@@ -14,8 +14,7 @@ namespace {
 /// The rows that occur, each once, ascending.
 std::vector<std::int32_t> distinct(std::vector<std::int32_t> rows) {
   std::ranges::sort(rows);
-  const auto repeated = std::ranges::unique(rows);
-  rows.erase(repeated.begin(), repeated.end());
+  rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
   return rows;
 }
 

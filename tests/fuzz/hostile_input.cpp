@@ -1,0 +1,105 @@
+#include "fuzz/hostile_input.h"
+
+#include <unistd.h>
+
+#include <array>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "checkpoint/checkpoint.h"
+#include "data/collection.h"
+#include "data/token_store.h"
+#include "error.h"
+#include "model/config.h"
+#include "train/training_options.h"
+
+namespace toller {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A folder of this process, empty at the beginning.
+class Folder {
+ public:
+  Folder() : path_(fs::temp_directory_path() / fmt::format("toller-hostile-{}", ::getpid())) {
+    fs::remove_all(path_);
+    fs::create_directories(path_);
+  }
+  ~Folder() { fs::remove_all(path_); }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+std::string_view text_of(std::span<const std::uint8_t> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+/// Whether the action went without Error.
+template <class Action>
+bool succeeds(Action action) {
+  try {
+    action();
+    return true;
+  } catch (const Error&) {
+    return false;  // the file is at fault, and was told so
+  }
+}
+
+void write_file(const fs::path& path, std::string_view text) {
+  fs::create_directories(path.parent_path());
+  std::ofstream(path, std::ios::binary) << text;
+}
+
+/// A sound collection, one of whose files is to be replaced.
+void write_sound_collection(const fs::path& folder) {
+  write_file(folder / "corpus.jsonl",
+             "{\"_id\":\"d1\",\"title\":\"a\",\"text\":\"b\"}\n{\"_id\":\"d2\",\"text\":\"c\"}\n");
+  write_file(folder / "queries.jsonl", "{\"_id\":\"q1\",\"text\":\"x\"}\n");
+  write_file(folder / "qrels/train.tsv", "query-id\tcorpus-id\tscore\nq1\td1\t1\n");
+}
+
+}  // namespace
+
+bool read_as_checkpoint(std::span<const std::uint8_t> bytes) {
+  const Folder folder;
+  write_file(folder.path() / "hostile.h5", text_of(bytes));
+  return succeeds([&] {
+    const CheckpointReader reader(folder.path() / "hostile.h5");
+    std::vector<float> values(static_cast<std::size_t>(reader.table().size())), v(values.size());
+    reader.read_parameters(std::span<float>(values));
+    if (reader.has_optimizer()) reader.read_moments(std::span<float>(values), std::span<float>(v));
+  });
+}
+
+bool read_as_store(std::span<const std::uint8_t> bytes) {
+  const Folder folder;
+  write_file(folder.path() / "hostile.h5", text_of(bytes));
+  return succeeds([&] { read_token_store(folder.path() / "hostile.h5"); });
+}
+
+bool read_as_collection(std::span<const std::uint8_t> bytes) {
+  constexpr std::array<const char*, 5> kFiles = {"corpus.jsonl", "queries.jsonl", "qrels/train.tsv",
+                                                 "pairs/train.tsv", "sts-train.csv"};
+  if (bytes.empty()) return false;
+  const std::size_t which = bytes[0] % kFiles.size();
+  const Folder folder;
+  if (which < 3) write_sound_collection(folder.path());
+  write_file(folder.path() / kFiles[which], text_of(bytes.subspan(1)));
+  return succeeds([&] { read_collection(folder.path()); });
+}
+
+bool read_as_config(std::span<const std::uint8_t> bytes) {
+  const nlohmann::json json = nlohmann::json::parse(bytes.begin(), bytes.end(), nullptr, false);
+  if (json.is_discarded()) return false;
+  const bool is_encoder = succeeds([&] { encoder_config_from_json(json, "hostile").validate(); });
+  const bool are_options = succeeds([&] { training_options_from_json(json, "hostile").validate(); });
+  return is_encoder || are_options;
+}
+
+}  // namespace toller

@@ -1,0 +1,21 @@
+// What reads files that anybody may have made: given any bytes, it succeeds or throws Error, and nothing
+// else. The fuzzers (fuzzer.cpp) try bytes of their own making, corpus_test.cpp those that fuzzers found
+// interesting.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace toller {
+
+/// An HDF5 file: the checkpoint, with all its tensors.
+bool read_as_checkpoint(std::span<const std::uint8_t> bytes);
+/// An HDF5 file: the token store.
+bool read_as_store(std::span<const std::uint8_t> bytes);
+/// The first byte says which file of a collection the others are.
+bool read_as_collection(std::span<const std::uint8_t> bytes);
+/// The JSON texts in a checkpoint and in a run folder: the encoder's config and the options of a run.
+bool read_as_config(std::span<const std::uint8_t> bytes);
+
+}  // namespace toller
