@@ -8,6 +8,7 @@
 
 #include "checkpoint/checkpoint_format.h"
 #include "choice.h"
+#include "comm/exchange.h"
 #include "error.h"
 #include "io/checksum.h"
 #include "io/raw_file.h"
@@ -38,25 +39,13 @@ std::string reason(int error) {
   return std::generic_category().message(error);
 }
 
-template <class Value>
-void broadcast_values(Communicator& communicator, std::span<Value> values, int root) {
-  communicator.broadcast({reinterpret_cast<std::uint8_t*>(values.data()), values.size_bytes()}, root);
-}
-
-void broadcast_text(Communicator& communicator, std::string& text, int root) {
-  auto size = static_cast<std::int64_t>(text.size());
-  broadcast_values(communicator, std::span(&size, 1), root);
-  text.resize(static_cast<std::size_t>(size));
-  broadcast_values(communicator, std::span(text), root);
-}
-
 /// Collective: throws Error on all ranks if one of them has an error; the first one's.
 void agree(Communicator& communicator, std::string error) {
   const int ranks = communicator.size();
   std::int64_t failed = error.empty() ? 0 : ranks - communicator.rank();
   communicator.all_reduce_max(std::span(&failed, 1));
   if (failed == 0) return;
-  broadcast_text(communicator, error, ranks - static_cast<int>(failed));
+  broadcast_text(error, ranks - static_cast<int>(failed), communicator);
   throw Error(error);
 }
 
@@ -107,11 +96,11 @@ CheckpointOutput<T>::CheckpointOutput(const fs::path& path, const CheckpointMeta
           if (!is_one) make_part();
         }));
   std::string name = main_ ? main_->temporary().filename().string() : "";
-  broadcast_text(communicator_, name, 0);
+  broadcast_text(name, 0, communicator_);
   agree(communicator_, error_of([&] { open_share(name); }));
   if (!is_one) return;
   places.resize(table_.tensors().size() * static_cast<std::size_t>(kinds_));
-  broadcast_values(communicator_, std::span(places), 0);
+  broadcast_values(std::span(places), 0, communicator_);
   add_regions(places);
 }
 
@@ -280,22 +269,13 @@ void CheckpointOutput<T>::commit() {
 
 template <class T>
 std::vector<std::uint64_t> CheckpointOutput<T>::gather_checksums() {
-  // As 16-bit words, which all_gather takes.
-  constexpr std::int64_t kWords = sizeof(std::uint64_t) / sizeof(std::uint16_t);
   std::vector<std::int64_t> counts;
-  std::size_t total = 0;
   for (int rank = 0; rank < communicator_.size(); ++rank) {
-    const std::size_t regions = shards_.tensor_pieces(rank).size() * static_cast<std::size_t>(kinds_);
-    counts.push_back(static_cast<std::int64_t>(regions) * kWords);
-    total += regions;
+    counts.push_back(static_cast<std::int64_t>(shards_.tensor_pieces(rank).size()) * kinds_);
   }
-  std::vector<std::uint64_t> mine, all(total);
-  for (const Region& region : regions_) mine.push_back(region.checksum);
-  const auto words = [](std::vector<std::uint64_t>& values) {
-    return std::span(reinterpret_cast<std::uint16_t*>(values.data()), values.size() * kWords);
-  };
-  communicator_.all_gather(words(mine), counts, words(all));
-  return all;
+  std::vector<std::uint64_t> own;
+  for (const Region& region : regions_) own.push_back(region.checksum);
+  return gather_words(own, counts, communicator_);
 }
 
 template <class T>

@@ -3,9 +3,8 @@
 // plain system calls, since HDF5 cannot be used by two threads, nor recover from a failed write.
 //
 //   one file   rank 0 lays it out, and every rank writes its rows of every tensor into it
-//   per rank   every rank has a file of its own for its rows, a part; the manifest that lists the parts
-//   appears
-//              last
+//   per rank   every rank writes its rows into a file of its own, a part; the manifest, which lists the
+//              parts, appears last
 //
 // Each run of rows that a rank writes has a checksum of its own.
 #pragma once

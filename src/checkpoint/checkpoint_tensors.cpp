@@ -146,10 +146,10 @@ DatasetInfo CheckpointTensors::info(const std::string& name) const {
 
 template <class T>
 void CheckpointTensors::read_into(const std::string& name, std::span<T> out) const {
-  const std::vector<std::int64_t> shape = info(name).shape;
-  if (info(name).elements != static_cast<std::int64_t>(out.size())) {
+  const DatasetInfo stored = info(name);
+  if (stored.elements != static_cast<std::int64_t>(out.size())) {
     fail("{}: data set {}: expected {} elements, found shape [{}]", main().path().string(), name, out.size(),
-         fmt::join(shape, ", "));
+         fmt::join(stored.shape, ", "));
   }
   for (const Piece& piece : pieces_of(name)) {
     files_[piece.file].read_into(name, out.subspan(static_cast<std::size_t>(piece.first),

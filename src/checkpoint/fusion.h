@@ -9,16 +9,15 @@
 //                    is CoDiEmb's (merging weights from each parameter's deviation from its initialisation);
 //                    its abstract only outlines it, the formula is Toller's.
 //   soup             θ = Σ_k p_k θ_k (Wortsman et al., "Model soups", ICML 2022)
-//   task-arithmetic  θ = θ_0 + λ Σ_k p_k δ_k (Ilharco et al., "Editing models with task arithmetic", ICLR
-//   2023, who
-//                    add up: λ = K with equal weights)
-//   ties             of each δ_k only the share `density` of largest magnitude is kept, tensor by tensor, the
-//   rest
-//                    is 0; s = sign Σ_k p_k δ_k; θ = θ_0 + λ Σ_{k: sign δ_k = s} p_k δ_k / Σ_{k: sign δ_k =
-//                    s} p_k, element by element; θ_0 where the sum is 0 (Yadav et al., "TIES-Merging",
-//                    NeurIPS 2023, who trim all tensors together)
-//   dare             m_k = 0 with probability `drop`, else 1, for each element; θ = θ_0 + λ Σ_k p_k m_k δ_k /
-//   (1 − drop)
+//   task-arithmetic  θ = θ_0 + λ Σ_k p_k δ_k (Ilharco et al., "Editing models with task arithmetic",
+//                    ICLR 2023, who add up: λ = K with equal weights)
+//   ties             of each δ_k only the share `density` of largest magnitude is kept, tensor by tensor,
+//                    the rest is 0; s = sign Σ_k p_k δ_k; element by element
+//                    θ = θ_0 + λ Σ_{k: sign δ_k = s} p_k δ_k / Σ_{k: sign δ_k = s} p_k,
+//                    θ_0 where the sum is 0 (Yadav et al., "TIES-Merging", NeurIPS 2023, who trim all
+//                    tensors together)
+//   dare             m_k = 0 with probability `drop`, else 1, for each element;
+//                    θ = θ_0 + λ Σ_k p_k m_k δ_k / (1 − drop)
 //                    (Yu et al., "Language models are super Mario", ICML 2024)
 //   slerp            of two checkpoints, tensor by tensor, Ω the angle between them:
 //                    θ = (sin((1 − t)Ω) θ_1 + sin(tΩ) θ_2) / sin Ω; (1 − t) θ_1 + t θ_2 where they are nearly

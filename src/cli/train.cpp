@@ -10,6 +10,7 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/run_checkpoints.h"
 #include "cli/command.h"
+#include "comm/exchange.h"
 #include "comm/watched_communicator.h"
 #include "error.h"
 
@@ -201,16 +202,14 @@ TrainingOptions resumed_options(const CheckpointMeta& meta, const std::string& o
 
 /// The file that root finds, on every rank: ranks must not choose apart while files come and go.
 std::filesystem::path checkpoint_to_resume(const std::string& run, Communicator& communicator) {
-  std::string name(4096, '\0');
+  std::string found;
   if (communicator.rank() == 0) {
     std::vector<std::string> skipped;
-    const std::string found = newest_valid_checkpoint(run, skipped).string();
+    found = newest_valid_checkpoint(run, skipped).string();
     for (const std::string& reason : skipped) fmt::print(stderr, "warning: skipped {}\n", reason);
-    if (found.size() >= name.size()) fail("{}: the path is too long", found);
-    found.copy(name.data(), found.size());
   }
-  communicator.broadcast(std::span(reinterpret_cast<std::uint8_t*>(name.data()), name.size()), 0);
-  return name.c_str();
+  broadcast_text(found, 0, communicator);
+  return found;
 }
 
 /// --timeout for a clock.

@@ -1,29 +1,13 @@
 #include "train/rank_agreement.h"
 
 #include <algorithm>
-#include <array>
 #include <vector>
 
+#include "comm/exchange.h"
 #include "error.h"
 
 namespace toller {
 namespace {
-
-constexpr std::size_t kWords = 4;  // of 16 bits, which communicators pass on as they are
-
-std::vector<std::uint64_t> gather_hashes(std::uint64_t hash, Communicator& communicator) {
-  const auto ranks = static_cast<std::size_t>(communicator.size());
-  std::array<std::uint16_t, kWords> own{};
-  for (std::size_t i = 0; i < kWords; ++i) own[i] = static_cast<std::uint16_t>(hash >> (16 * i));
-  std::vector<std::uint16_t> words(ranks * kWords);
-  const std::vector<std::int64_t> counts(ranks, kWords);
-  communicator.all_gather(std::span<const std::uint16_t>(own), counts, std::span(words));
-  std::vector<std::uint64_t> hashes(ranks, 0);
-  for (std::size_t i = 0; i < words.size(); ++i) {
-    hashes[i / kWords] |= std::uint64_t{words[i]} << (16 * (i % kWords));
-  }
-  return hashes;
-}
 
 /// Ranks that hold the same, the largest group first.
 std::vector<std::vector<int>> group_ranks(const std::vector<std::uint64_t>& hashes) {
@@ -45,7 +29,9 @@ std::vector<std::vector<int>> group_ranks(const std::vector<std::uint64_t>& hash
 }  // namespace
 
 void require_same_on_all_ranks(std::uint64_t hash, const std::string& what, Communicator& communicator) {
-  const std::vector<std::vector<int>> groups = group_ranks(gather_hashes(hash, communicator));
+  const std::vector<std::int64_t> one_each(static_cast<std::size_t>(communicator.size()), 1);
+  const std::vector<std::vector<int>> groups =
+      group_ranks(gather_words(std::span(&hash, 1), one_each, communicator));
   if (groups.size() == 1) return;
   constexpr const char* kAdvice = "the machines, their options and files, and go on with --resume";
   if (2 * groups[0].size() <= static_cast<std::size_t>(communicator.size())) {

@@ -126,7 +126,7 @@ class TrainingStep {
   /// The texts that this rank encodes, cut into chunks.
   std::vector<PackedBatch> pack_share(const TokenStore& store, const GlobalBatch& batch,
                                       const BatchShare& share, std::int64_t micro_batch) const;
-  /// Documents a rank brings, in elements of embeddings.
+  /// What each rank brings: queries, and documents in elements of embeddings.
   void count_by_rank(const GlobalBatch& batch, Share& share) const;
   StepWork work(const Share& share) const;
 
