@@ -62,13 +62,18 @@ AdamW<T>::AdamW(Ops<T>& ops, std::vector<DecaySlice> slices, const AdamWOptions&
 template <class T>
 void AdamW<T>::update(std::int64_t step, double learning_rate, const Real* gradient, Real* parameters,
                       T* copy) {
-  ops_.squared_norm(gradient, m_.size(), squared_norm_.data());
-  update_part(step, learning_rate, gradient, squared_norm_.data(), parameters, copy);
+  measure(gradient);
+  apply(step, learning_rate, gradient, parameters, copy);
 }
 
 template <class T>
-void AdamW<T>::update_part(std::int64_t step, double learning_rate, const Real* gradient,
-                           const double* squared_norm, Real* parameters, T* copy) {
+void AdamW<T>::measure(const Real* gradient) {
+  ops_.squared_norm(gradient, m_.size(), squared_norm_.data());
+}
+
+template <class T>
+void AdamW<T>::apply(std::int64_t step, double learning_rate, const Real* gradient, Real* parameters,
+                     T* copy) {
   if (step < 1) fail("adamw: step {}; steps count from 1", step);
   if (!(learning_rate >= 0 && std::isfinite(learning_rate))) {
     fail_usage("learning_rate is {}; it must be finite and not negative", learning_rate);
@@ -79,10 +84,10 @@ void AdamW<T>::update_part(std::int64_t step, double learning_rate, const Real* 
                           .epsilon = options_.epsilon,
                           .weight_decay = options_.weight_decay,
                           .step = step};
-  ops_.adamw(slices_, gradient, amounts, {squared_norm, options_.clip_norm}, parameters, m_.data(), v_.data(),
-             copy);
+  ops_.adamw(slices_, gradient, amounts, {squared_norm_.data(), options_.clip_norm}, parameters, m_.data(),
+             v_.data(), copy);
   const auto slices = static_cast<std::int64_t>(slices_.size());
-  ops_.count_not_finite(squared_norm, gradient, bounds_.data(), slices,
+  ops_.count_not_finite(squared_norm_.data(), gradient, bounds_.data(), slices,
                         not_finite_.data() + step % 2 * slices);
 }
 

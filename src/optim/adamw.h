@@ -25,18 +25,19 @@ class AdamW {
   /// range.
   AdamW(Ops<T>& ops, std::vector<DecaySlice> slices, const AdamWOptions& options);
 
-  /// Queues one update. `gradient` is that of the whole global batch. `step` counts from 1. `copy` gets the
-  /// new parameters as T; null: none. Where the norm of the gradient is not
-  /// finite, parameters and moments stay as they are, bit by bit; the step counts all the same in the bias
-  /// correction.
+  /// Queues one update: measure(), then apply().
   void update(std::int64_t step, double learning_rate, const Real* gradient, Real* parameters, T* copy);
-  /// The same where other objects update the other parts of the parameters: `squared_norm` [1], memory of the
-  /// device, is that of all parts' gradients.
-  void update_part(std::int64_t step, double learning_rate, const Real* gradient, const double* squared_norm,
-                   Real* parameters, T* copy);
 
-  /// Square of the global gradient norm of the last update(), before clipping [1]; memory of the device.
-  const double* squared_norm() const { return squared_norm_.data(); }
+  /// Queues the square of the gradient's norm, before clipping. Whoever has only a part of the gradient here
+  /// adds the other parts' squares to squared_norm() before apply().
+  void measure(const Real* gradient);
+  /// Queues the update. `gradient` is that of the whole global batch. `step` counts from 1. `copy` gets the
+  /// new parameters as T; null: none. Where the norm of the gradient is not finite, parameters and moments
+  /// stay as they are, bit by bit; the step counts all the same in the bias correction.
+  void apply(std::int64_t step, double learning_rate, const Real* gradient, Real* parameters, T* copy);
+
+  /// [1], memory of the device: of the last measure().
+  double* squared_norm() { return squared_norm_.data(); }
 
   /// Of update `step`, which is one of the last two and whose norm is not finite: the numbers of the slices
   /// whose gradient is not. Waits for all that is queued.

@@ -38,8 +38,7 @@ ParameterUpdate<T>::ParameterUpdate(const ParameterTable& table, const Parameter
       own_parameters_(ops, sharded ? shards.elements(communicator.rank()) : 0),
       own_gradient_(ops, own_parameters_.size()),
       sums_(sharded ? GradientSums<T>(shards, communicator, own_gradient_.data())
-                    : GradientSums<T>(shards.bounds(), communicator)),
-      squared_norm_(ops, 1) {}
+                    : GradientSums<T>(shards.bounds(), communicator)) {}
 
 template <class T>
 void ParameterUpdate<T>::start(std::span<const Real> parameters, std::span<const Real> m,
@@ -77,18 +76,16 @@ template <class T>
 void ParameterUpdate<T>::update(std::int64_t step, double learning_rate, const Real* gradients,
                                 Real* parameters, T* copy) {
   if (sharded_) return update_shard(step, learning_rate, parameters, copy);
-  ops_.squared_norm(gradients, table_.size(), squared_norm_.data());
-  adamw_.update_part(step, learning_rate, gradients, squared_norm_.data(), parameters, copy);
+  adamw_.update(step, learning_rate, gradients, parameters, copy);
   if (clamps_) ops_.clamp_scalar(parameters + table_.size() - 1, low_, high_);
 }
 
 template <class T>
 void ParameterUpdate<T>::update_shard(std::int64_t step, double learning_rate, Real* parameters, T* copy) {
   const int rank = communicator_.rank();
-  ops_.squared_norm(own_gradient_.data(), own_gradient_.size(), squared_norm_.data());
-  communicator_.all_reduce_sum(squared_norm_.data(), 1);
-  adamw_.update_part(step, learning_rate, own_gradient_.data(), squared_norm_.data(), own_parameters_.data(),
-                     nullptr);
+  adamw_.measure(own_gradient_.data());
+  communicator_.all_reduce_sum(adamw_.squared_norm(), 1);
+  adamw_.apply(step, learning_rate, own_gradient_.data(), own_parameters_.data(), nullptr);
   const bool has_last = rank + 1 == communicator_.size();
   if (clamps_ && has_last) {
     ops_.clamp_scalar(own_parameters_.data() + own_parameters_.size() - 1, low_, high_);

@@ -40,7 +40,7 @@ class ParameterUpdate {
   void update(std::int64_t step, double learning_rate, const Real* gradients, Real* parameters, T* copy);
 
   /// Square of the global gradient norm of the last update, before clipping [1]; memory of the device.
-  const double* squared_norm() const { return squared_norm_.data(); }
+  const double* squared_norm() { return adamw_.squared_norm(); }
 
   /// Of update `step`, which is one of the last two and whose norm is not finite: the tensors whose gradient
   /// is not. Waits for all that is queued. Collective over `communicator`, the same on every rank.
@@ -64,7 +64,6 @@ class ParameterUpdate {
   AdamW<T> adamw_;
   DeviceBuffer<Real> own_parameters_, own_gradient_;  ///< of the shard; none where not sharded
   GradientSums<T> sums_;
-  DeviceBuffer<double> squared_norm_;
   bool clamps_ = false;
   double low_ = 0, high_ = 0;
 };

@@ -6,20 +6,11 @@
 
 #include "comm/thread_communicator.h"
 #include "device/backend.h"
+#include "model/random_encoder.h"
 #include "train/parameter_update.h"
 
 namespace toller {
 namespace {
-
-EncoderConfig small_config() {
-  EncoderConfig config = preset_config("tiny");
-  config.vocabulary_size = 50;
-  config.max_positions = 16;
-  config.hidden_size = 24;
-  config.heads = 2;
-  config.intermediate_size = 40;
-  return config;
-}
 
 const EncoderConfig kConfig = small_config();
 const ParameterTable kTable(kConfig);
@@ -72,7 +63,7 @@ class UpdateRuns {
   void run_rank(const State<T>& start, std::int64_t from, std::int64_t to, Communicator& communicator,
                 State<T>& end) {
     const Backend<T> backend = make_cpu_backend<T>(communicator);
-    const ParameterShards shards(kTable, gradient_buckets(kConfig, kTable, 2000), communicator.size());
+    const ParameterShards shards(kTable, gradient_buckets(kConfig, kTable, 1000), communicator.size());
     ParameterUpdate<T> update(kTable, shards, sharded_, {.weight_decay = 0.1, .clip_norm = 0.5}, *backend.ops,
                               *backend.communicator);
     std::vector<T> parameters = start.parameters;
