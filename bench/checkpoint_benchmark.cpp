@@ -20,6 +20,7 @@
 #include "checkpoint/checkpoint_output.h"
 #include "comm/mpi_session.h"
 #include "model/parameter_shards.h"
+#include "seconds_since.h"
 
 namespace toller {
 namespace {
@@ -33,10 +34,6 @@ Communicator* ranks = nullptr;
 std::string setting(const char* name, const char* otherwise) {
   const char* given = std::getenv(name);
   return given != nullptr ? given : otherwise;
-}
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
 /// Values that no file system can make smaller.

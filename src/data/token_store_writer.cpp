@@ -6,6 +6,7 @@
 #include "data/token_store.h"
 #include "error.h"
 #include "io/hdf5_file.h"
+#include "seconds_since.h"
 
 namespace toller {
 namespace {
@@ -136,7 +137,7 @@ TokenizeReport write_token_store(const Collection& collection, const Tokenizer& 
   const auto start = std::chrono::steady_clock::now();
   const TokenTable documents = table_tokenizer.tokenize(collection.documents);
   const TokenTable queries = table_tokenizer.tokenize(collection.queries);
-  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  report.seconds = seconds_since(start);
   write_table(file, "/documents", documents, collection.documents);
   write_table(file, "/queries", queries, collection.queries);
   for (const auto& [name, judgements] : collection.splits) write_split(file, "/splits/" + name, judgements);

@@ -7,6 +7,7 @@
 
 #include "error.h"
 #include "eval/correlation.h"
+#include "seconds_since.h"
 
 namespace toller {
 namespace {
@@ -57,7 +58,7 @@ SimilarityEvaluation evaluate_similarity(Embedder& embedder, const TokenStore& s
   return {.spearman = spearman_correlation(cosines, scores),
           .pearson = pearson_correlation(cosines, scores),
           .pairs = std::ssize(cosines),
-          .encode_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()};
+          .encode_seconds = seconds_since(start)};
 }
 
 nlohmann::ordered_json to_json(const SimilarityEvaluation& evaluation) {

@@ -12,13 +12,12 @@
 #include <type_traits>
 
 #include "checkpoint/checkpoint.h"
-#include "checkpoint/run_checkpoints.h"
 #include "device/cpu/threads.h"
 #include "error.h"
 #include "eval/evaluation.h"
 #include "optim/schedule.h"
+#include "seconds_since.h"
 #include "text/tokenizer.h"
-#include "train/background_checkpoint.h"
 #include "train/gradient_sums.h"
 #include "train/parameter_update.h"
 #include "train/progress.h"
@@ -26,8 +25,10 @@
 #include "train/run_folder.h"
 #include "train/skipped_steps.h"
 #include "train/split_evaluation.h"
+#include "train/step_log.h"
 #include "train/stop_signal.h"
 #include "train/time_limit.h"
+#include "train/training_checkpoints.h"
 #include "train/training_data.h"
 #include "train/training_step.h"
 
@@ -55,14 +56,16 @@ double gibibytes(std::int64_t bytes) {
   return static_cast<double>(bytes) / (1 << 30);
 }
 
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
 std::int64_t peak_memory_bytes() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
+}
+
+std::vector<std::string> data_set_names(const TrainingData& data) {
+  std::vector<std::string> names;
+  for (const auto& set : data.sets()) names.push_back(set->name);
+  return names;
 }
 
 /// What decides the model before the first step: options, or a checkpoint.
@@ -103,14 +106,20 @@ class Trainer {
         pair_log_temperature_(ops_, 1),
         skipped_(options.max_skipped_steps),
         time_limit_(options.time_limit_seconds(),
-                    3.0 * sizeof(Real) * static_cast<double>(table_.size()) / kSlowDisk) {
+                    3.0 * sizeof(Real) * static_cast<double>(table_.size()) / kSlowDisk),
+        total_steps_(options.steps > 0 ? options.steps : steps_in_epochs()),
+        log_(data_set_names(data), start_.step, total_steps_,
+             [this](std::int64_t step) { return epoch_at(step); }),
+        checkpoints_({.run = options.out,
+                      .keep = options.keep,
+                      .layout = checkpoint_layout_from_name("--checkpoint-files", options.checkpoint_files),
+                      .verifies = options.verify},
+                     table_, shards_, communicator) {
     pair_log_temperature_.write(std::vector{static_cast<Real>(std::log(options.pair_temperature))});
     for (const auto& set : data.sets()) {
       losses_of_set_.push_back(
           make_loss<T>(set->losses, options.loss_settings(start_.encoder), ops_, *backend_.score_ops));
     }
-    interval_loss_of_set_.resize(data.sets().size());
-    total_steps_ = options.steps > 0 ? options.steps : steps_in_epochs();
     fill_parameters(model, resumes);
     if (options.learn_temperature) {
       update_.clamp_log_temperature(std::log(kLeastTemperature), std::log(kGreatestTemperature));
@@ -157,10 +166,6 @@ class Trainer {
     bool written = false;  ///< all ranks have written their share of the checkpoint in flight
     bool stops() const { return told || late; }
   };
-  struct StepOutcome {
-    double loss = 0, gradient_norm = 0, learning_rate = 0, temperature = 0;
-    bool skipped = false;  ///< the gradient is not finite
-  };
   TrainingTask<T> task(std::int64_t data_set) const {
     const TrainingDataSet& set = data_.set(data_set);
     return {set.store, *set.plan, *losses_of_set_[data_set]};
@@ -176,8 +181,6 @@ class Trainer {
   bool is_time_up() const;
   /// Waits for a step's results, checks them and adds them to the totals.
   StepOutcome finish_step(const PendingStep& pending, Progress& progress);
-  void add_to_interval(const PendingStep& pending, const StepOutcome& outcome,
-                       const std::vector<double>& losses);
   /// Error when too many steps in a row were skipped.
   void note_skipped(const PendingStep& pending, const StepOutcome& outcome, Progress& progress);
   bool checks_ranks() const { return options_.check_ranks_every > 0 && communicator_.size() > 1; }
@@ -185,17 +188,16 @@ class Trainer {
     require_same_on_all_ranks(hash, fmt::format("after step {}, the parameters", step), communicator_);
   }
   const T* step_parameters() const;
-  std::vector<Real> read(const DeviceBuffer<Real>& buffer) const;
 
-  /// Begins a checkpoint; the one before is finished first.
-  void start_checkpoint(RunFolder* folder, std::int64_t step);
   CheckpointMeta checkpoint_meta(std::int64_t step) const;
+  /// Begins a checkpoint; the one before is finished first.
+  void start_checkpoint(std::int64_t step);
   /// Waits until the checkpoint in flight, if any, is there.
-  void finish_checkpoint(RunFolder* folder);
+  void finish_checkpoint() {
+    if (checkpoints_.is_in_flight()) time_limit_.checkpoint_took(checkpoints_.finish());
+  }
   void say_why_stopped(Progress& progress, std::int64_t step, bool told) const;
   void evaluate(RunFolder* folder, Progress& progress, std::int64_t step);
-  ProgressState progress_state(std::int64_t step, const StepOutcome& outcome, double mean_loss) const;
-  void log_interval(RunFolder* folder, Progress& progress, std::int64_t step, const StepOutcome& outcome);
   void announce(Progress& progress) const;
 
   const TrainingOptions& options_;
@@ -217,28 +219,11 @@ class Trainer {
   DeviceBuffer<Real> pair_log_temperature_;  ///< of the losses on scored pairs
   SkippedSteps skipped_;
   TimeLimit time_limit_;
-  std::int64_t total_steps_ = 0;
+  std::int64_t total_steps_;
   Schedule schedule_;
-
+  StepLog log_;
+  TrainingCheckpoints<Real> checkpoints_;
   Clock::time_point begin_ = Clock::now();
-  Clock::time_point step_end_;  ///< when the results of the last step were there, or the first began
-  double tokens_ = 0;           ///< encoded since the start, all ranks
-  double step_seconds_ = 0;     ///< time in steps: without checkpoints and evaluation
-  double interval_loss_ = 0, interval_tokens_ = 0, interval_seconds_ = 0;
-  struct SumOfBatches {
-    double loss = 0;
-    std::int64_t batches = 0;
-  };
-  std::vector<SumOfBatches> interval_loss_of_set_;
-  std::int64_t interval_steps_ = 0;  ///< that were made
-  double last_loss_ = 0;
-
-  BackgroundCheckpoint<Real> checkpoint_;
-  Clock::time_point checkpoint_begin_;
-  fs::path next_checkpoint_, last_checkpoint_;  ///< the one in flight, the one that is there
-  /// From the beginning of checkpoints to their end, and that part of it for which training waited.
-  double checkpoint_seconds_ = 0, checkpoint_stall_ = 0;
-  std::int64_t checkpoints_ = 0;
 };
 
 template <class T>
@@ -365,13 +350,6 @@ const T* Trainer<T>::step_parameters() const {
 }
 
 template <class T>
-std::vector<RealOf<T>> Trainer<T>::read(const DeviceBuffer<Real>& buffer) const {
-  std::vector<Real> values(static_cast<std::size_t>(buffer.size()));
-  buffer.read(values);
-  return values;
-}
-
-template <class T>
 typename Trainer<T>::PendingStep Trainer<T>::queue_step(std::int64_t step, const StopSignal& signal) {
   PendingStep pending;
   pending.step = step;
@@ -398,12 +376,12 @@ typename Trainer<T>::PendingStep Trainer<T>::queue_step(std::int64_t step, const
   }
   sums[1] = signal.received() != 0 ? 1 : 0;
   sums[2] = is_time_up() ? 1 : 0;
-  sums[3] = checkpoint_.is_in_flight() && !checkpoint_.is_written() ? 1 : 0;
+  sums[3] = checkpoints_.is_in_flight() && !checkpoints_.is_written() ? 1 : 0;
   communicator_.all_reduce_sum(std::span<double>(sums));
   pending.tokens = sums[0];
   pending.told = sums[1] > 0;
   pending.late = sums[2] > 0;
-  pending.written = checkpoint_.is_in_flight() && sums[3] == 0;
+  pending.written = checkpoints_.is_in_flight() && sums[3] == 0;
   return pending;
 }
 
@@ -420,13 +398,14 @@ void Trainer<T>::queue_update(PendingStep& pending) {
 }
 
 template <class T>
-typename Trainer<T>::StepOutcome Trainer<T>::finish_step(const PendingStep& pending, Progress& progress) {
+StepOutcome Trainer<T>::finish_step(const PendingStep& pending, Progress& progress) {
   StepOutcome outcome{.learning_rate = pending.learning_rate};
   double squared_norm = 0;
-  std::vector<double> losses(pending.losses.size());
-  for (std::size_t a = 0; a < losses.size(); ++a) {
-    ops_.finish_read(pending.losses[a], &losses[a]);
-    outcome.loss += losses[a] / static_cast<double>(options_.accumulate);
+  std::vector<BatchOutcome> batches;
+  for (std::size_t a = 0; a < pending.losses.size(); ++a) {
+    BatchOutcome& batch = batches.emplace_back(BatchOutcome{.data_set = pending.data_sets[a]});
+    ops_.finish_read(pending.losses[a], &batch.loss);
+    outcome.loss += batch.loss / static_cast<double>(options_.accumulate);
   }
   ops_.finish_read(pending.squared_norm, &squared_norm);
   Real log_temperature = 0;
@@ -440,33 +419,13 @@ typename Trainer<T>::StepOutcome Trainer<T>::finish_step(const PendingStep& pend
     ops_.finish_read(pending.hash, &hash);
     compare_ranks(pending.step, hash);
   }
-  add_to_interval(pending, outcome, losses);
+  time_limit_.step_took(log_.add(outcome, batches, pending.tokens));
   if (outcome.skipped) {
     note_skipped(pending, outcome, progress);
   } else {
     skipped_.step_was_made();
   }
   return outcome;
-}
-
-template <class T>
-void Trainer<T>::add_to_interval(const PendingStep& pending, const StepOutcome& outcome,
-                                 const std::vector<double>& losses) {
-  const double seconds = seconds_since(step_end_);
-  step_end_ = Clock::now();
-  time_limit_.step_took(seconds);
-  tokens_ += pending.tokens;
-  step_seconds_ += seconds;
-  interval_tokens_ += pending.tokens;
-  interval_seconds_ += seconds;
-  if (outcome.skipped) return;
-  interval_loss_ += outcome.loss;
-  ++interval_steps_;
-  for (std::size_t a = 0; a < losses.size(); ++a) {
-    SumOfBatches& sum = interval_loss_of_set_[pending.data_sets[a]];
-    sum.loss += losses[a];
-    ++sum.batches;
-  }
 }
 
 template <class T>
@@ -480,55 +439,12 @@ void Trainer<T>::note_skipped(const PendingStep& pending, const StepOutcome& out
                                        pending.step, outcome.loss, name_some(names));
   if (skipped_.too_many()) {
     fail(
-        "{}: {} in a row cannot be made, --max-skipped-steps is {}; a lower --lr or --clip may help. The "
-        "last "
-        "checkpoint is {}",
-        what, skipped_.in_a_row(), options_.max_skipped_steps, last_checkpoint_.string());
+        "{}: {} in a row cannot be made, --max-skipped-steps is {}; a lower --lr or --clip may help. "
+        "The last checkpoint is {}",
+        what, skipped_.in_a_row(), options_.max_skipped_steps, checkpoints_.last().string());
   }
   progress.say(
       fmt::format("{}: skipped, {} in a row, {} in all", what, skipped_.in_a_row(), skipped_.total()));
-}
-
-template <class T>
-ProgressState Trainer<T>::progress_state(std::int64_t step, const StepOutcome& outcome,
-                                         double mean_loss) const {
-  const auto done = static_cast<double>(step - start_.step);
-  return {.step = step,
-          .total_steps = total_steps_,
-          .epoch = epoch_at(step),
-          .loss = mean_loss,
-          .learning_rate = outcome.learning_rate,
-          .tokens_per_second = tokens_ / step_seconds_,
-          .seconds_left = step_seconds_ / done * static_cast<double>(total_steps_ - step)};
-}
-
-template <class T>
-void Trainer<T>::log_interval(RunFolder* folder, Progress& progress, std::int64_t step,
-                              const StepOutcome& outcome) {
-  const bool all_skipped = interval_steps_ == 0;
-  last_loss_ = all_skipped ? std::nan("") : interval_loss_ / static_cast<double>(interval_steps_);
-  const double rate = interval_tokens_ / interval_seconds_;
-  progress.interval(progress_state(step, outcome, last_loss_));
-  if (folder != nullptr) {
-    nlohmann::ordered_json line{{"step", step},
-                                {"epoch", epoch_at(step)},
-                                {"loss", last_loss_},
-                                {"lr", outcome.learning_rate},
-                                {"gradient_norm", outcome.gradient_norm},
-                                {"temperature", outcome.temperature},
-                                {"tokens_per_second", rate},
-                                {"seconds", step_seconds_}};
-    if (skipped_.total() > 0) line["skipped_steps"] = skipped_.total();
-    for (std::size_t set = 0; data_.count() > 1 && set < interval_loss_of_set_.size(); ++set) {
-      const SumOfBatches& sum = interval_loss_of_set_[set];
-      if (sum.batches > 0)
-        line[data_.sets()[set]->name + "/loss"] = sum.loss / static_cast<double>(sum.batches);
-    }
-    folder->append_metrics(line);
-  }
-  std::ranges::fill(interval_loss_of_set_, SumOfBatches{});
-  interval_loss_ = interval_tokens_ = interval_seconds_ = 0;
-  interval_steps_ = 0;
 }
 
 template <class T>
@@ -547,35 +463,11 @@ CheckpointMeta Trainer<T>::checkpoint_meta(std::int64_t step) const {
 }
 
 template <class T>
-void Trainer<T>::start_checkpoint(RunFolder* folder, std::int64_t step) {
-  finish_checkpoint(folder);
-  checkpoint_begin_ = Clock::now();
-  next_checkpoint_ = checkpoint_path(options_.out, step);
-  const auto size = static_cast<std::size_t>(shards_.elements(communicator_.rank()));
-  CheckpointShare<Real> share{std::vector<Real>(size), std::vector<Real>(size), std::vector<Real>(size)};
-  update_.read_own(parameters_.data(), share.parameters, share.m, share.v);
-  auto output = std::make_unique<CheckpointOutput<Real>>(
-      next_checkpoint_, checkpoint_meta(step), table_, shards_,
-      checkpoint_layout_from_name("--checkpoint-files", options_.checkpoint_files), communicator_);
-  checkpoint_.start(std::move(output), std::move(share), options_.verify);
-  checkpoint_stall_ += seconds_since(checkpoint_begin_);
-}
-
-template <class T>
-void Trainer<T>::finish_checkpoint(RunFolder* folder) {
-  if (!checkpoint_.is_in_flight()) return;
-  const auto begin = Clock::now();
-  checkpoint_.commit();
-  last_checkpoint_ = next_checkpoint_;
-  if (folder != nullptr) {
-    publish_last(folder->path(), last_checkpoint_);
-    if (options_.keep > 0) remove_old_checkpoints(folder->path(), options_.keep);
-  }
-  const double seconds = seconds_since(checkpoint_begin_);
-  time_limit_.checkpoint_took(seconds);
-  checkpoint_seconds_ += seconds;
-  checkpoint_stall_ += seconds_since(begin);
-  ++checkpoints_;
+void Trainer<T>::start_checkpoint(std::int64_t step) {
+  finish_checkpoint();
+  checkpoints_.start(checkpoint_meta(step), [&](CheckpointShare<Real>& share) {
+    update_.read_own(parameters_.data(), share.parameters, share.m, share.v);
+  });
 }
 
 template <class T>
@@ -626,13 +518,13 @@ TrainingSummary Trainer<T>::run(RunFolder* folder, Progress& progress) {
     compare_ranks(step, hash[0]);
   }
   if (step == 0) {
-    start_checkpoint(folder, 0);
-    finish_checkpoint(folder);
+    start_checkpoint(0);
+    finish_checkpoint();
   } else {
-    last_checkpoint_ = checkpoint_path(options_.out, step);
+    checkpoints_.go_on_from(step);
   }
   bool stop = false, told = false;
-  step_end_ = Clock::now();
+  log_.begin_steps();
   std::deque<PendingStep> pending;
   // The device has the next step queued while the host looks at the results of the last one.
   const auto finish_oldest = [&] {
@@ -640,8 +532,8 @@ TrainingSummary Trainer<T>::run(RunFolder* folder, Progress& progress) {
     const std::int64_t at = pending.front().step;
     const bool last = at == total_steps_ || pending.front().stops();
     pending.pop_front();
-    progress.step(progress_state(at, outcome, outcome.loss));
-    if (at % options_.log_every == 0 || last) log_interval(folder, progress, at, outcome);
+    progress.step(log_.state(at, outcome, outcome.loss));
+    if (at % options_.log_every == 0 || last) log_.write(folder, progress, at, outcome, skipped_.total());
   };
   while (step < total_steps_ && !stop) {
     pending.push_back(queue_step(++step, signal));
@@ -653,27 +545,23 @@ TrainingSummary Trainer<T>::run(RunFolder* folder, Progress& progress) {
                         (options_.checkpoint_every > 0 && step % options_.checkpoint_every == 0);
     const std::size_t left = evaluates || writes ? 0 : backend_.steps_ahead;
     while (pending.size() > left) finish_oldest();
-    if (written) finish_checkpoint(folder);
+    if (written) finish_checkpoint();
     if (evaluates) evaluate(folder, progress, step);
-    if (writes) start_checkpoint(folder, step);
-    if (evaluates || writes) step_end_ = Clock::now();
+    if (writes) start_checkpoint(step);
+    if (evaluates || writes) log_.begin_steps();
   }
-  finish_checkpoint(folder);
+  finish_checkpoint();
   std::array<std::int64_t, 1> peak{peak_memory_bytes()};
   communicator_.all_reduce_max(peak);
   if (stop) say_why_stopped(progress, step, told);
-  return {
-      .steps = step,
-      .loss = last_loss_,
-      .seconds = seconds_since(begin),
-      .tokens_per_second = step_seconds_ > 0 ? tokens_ / step_seconds_ : 0,
-      .peak_memory = peak[0],
-      .stopped_early = stop,
-      .checkpoint = last_checkpoint_,
-      .checkpoints = checkpoints_,
-      .checkpoint_seconds =
-          checkpoint_seconds_ / static_cast<double>(std::max<std::int64_t>(1, checkpoints_)),
-      .checkpoint_stall = checkpoint_stall_ / static_cast<double>(std::max<std::int64_t>(1, checkpoints_))};
+  return {.steps = step,
+          .loss = log_.last_loss(),
+          .seconds = seconds_since(begin),
+          .tokens_per_second = log_.tokens_per_second(),
+          .peak_memory = peak[0],
+          .stopped_early = stop,
+          .checkpoint = checkpoints_.last(),
+          .checkpoints = checkpoints_.times()};
 }
 
 void check_batch(const TrainingOptions& options, const Communicator& communicator) {
@@ -715,10 +603,10 @@ TrainingSummary run_training(const TrainingOptions& options, const CheckpointRea
     }
     Progress progress(root, fs::path(options.out) / "train.log");
     const TrainingSummary summary = trainer->run(root ? &*folder : nullptr, progress);
-    if (summary.checkpoints > 0) {
+    if (const CheckpointTimes& times = summary.checkpoints; times.checkpoints > 0) {
       progress.say(fmt::format("{} checkpoint{}: {:.2f} s each, for {:.2f} s of which training waited",
-                               summary.checkpoints, summary.checkpoints == 1 ? "" : "s",
-                               summary.checkpoint_seconds, summary.checkpoint_stall));
+                               times.checkpoints, times.checkpoints == 1 ? "" : "s", times.seconds,
+                               times.stall));
     }
     progress.say(fmt::format("{} steps, {:.1f} s, {:.0f} tokens/s, peak memory {:.0f} MiB a rank; model: {}",
                              summary.steps, summary.seconds, summary.tokens_per_second,

@@ -7,6 +7,7 @@
 #include "checkpoint/checkpoint.h"
 #include "comm/communicator.h"
 #include "device/backend.h"
+#include "train/training_checkpoints.h"
 #include "train/training_options.h"
 
 namespace toller {
@@ -19,9 +20,7 @@ struct TrainingSummary {
   std::int64_t peak_memory = 0;      ///< bytes, of the rank that used most
   bool stopped_early = false;        ///< by a signal, or for the time limit
   std::filesystem::path checkpoint;  ///< the last one written
-  std::int64_t checkpoints = 0;      ///< written
-  double checkpoint_seconds = 0;     ///< that a checkpoint took, from its beginning until it was there; mean
-  double checkpoint_stall = 0;       ///< of these, seconds in which training waited; mean
+  CheckpointTimes checkpoints;
 };
 
 /// A new run into options.out. Collective: all ranks call it alike.
