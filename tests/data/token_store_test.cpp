@@ -100,7 +100,7 @@ TEST(TokenStore, CutsAndCounts) {
     for (const TextRecord& record : *records) {
       const auto kept = tokenizer().encode(record.text, 9);
       tokens += static_cast<std::int64_t>(kept.size());
-      unknown += std::ranges::count(kept, Tokenizer::kUnknown);
+      unknown += std::ranges::count(kept, tokenizer().special().unknown);
       cut += tokenizer().encode(record.text, 1000).size() > 9 ? 1 : 0;
     }
   }
