@@ -39,6 +39,11 @@ class Fields {
   }
   Fields object(const char* name) const { return {get(name), origin_, place(name)}; }
 
+  /// Of a list.
+  Fields element(const char* name, std::size_t index) const {
+    return {get(name).at(index), origin_, fmt::format("{}[{}]", place(name), index)};
+  }
+
   std::string text(const char* name) const {
     if (!get(name).is_string()) refuse(name, "expected a text");
     return get(name).get<std::string>();
@@ -133,22 +138,21 @@ std::string read_named_id(const Fields& fields, const char* name, const WordPiec
   return token;
 }
 
-/// The token of a part {"SpecialToken": {"id": …, "type_id": 0}}, whose ids must be that of the token.
-std::string read_template_token(const Fields& post, const Json& part, const WordPieceSettings& settings) {
-  const Json type = {{"id", part.value("/SpecialToken/id"_json_pointer, Json())}, {"type_id", 0}};
-  if (part != Json{{"SpecialToken", type}} || !type["id"].is_string()) {
-    post.refuse("single", "supported is [CLS] A [SEP] with type_id 0");
-  }
-  const std::string name = type["id"].get<std::string>();
-  const Fields token = post.object("special_tokens").object(name.c_str());
-  const Json& ids = token.get("ids");
+/// The token of part `index` of a template, {"SpecialToken": {"id": …, "type_id": 0}}.
+std::string read_template_token(const Fields& post, std::size_t index, const WordPieceSettings& settings) {
+  const Fields part = post.element("single", index);
+  part.only({"SpecialToken"});
+  const Fields special = part.object("SpecialToken");
+  special.only({"id", "type_id"});
+  special.expect("type_id", 0);
+  const Fields token = post.object("special_tokens").object(special.text("id").c_str());
   const Json& tokens = token.get("tokens");
   if (!tokens.is_array() || tokens.size() != 1 || !tokens[0].is_string()) {
     token.refuse("tokens", "expected one text");
   }
   std::string content = tokens[0].get<std::string>();
   const auto found = settings.vocabulary.find(content);
-  if (found == settings.vocabulary.end() || ids != Json{found->second}) {
+  if (found == settings.vocabulary.end() || token.get("ids") != Json::array({found->second})) {
     token.refuse("ids", "not the vocabulary's id of " + content);
   }
   return content;
@@ -167,12 +171,11 @@ void read_post_processor(const Fields& fields, WordPieceSettings& settings) {
   fields.only({"type", "single", "pair", "special_tokens"});
   const Json& parts = fields.get("single");
   const Json sequence = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
-  if (!parts.is_array() || parts.size() != 3 || !parts[0].is_object() || parts[1] != sequence ||
-      !parts[2].is_object()) {
+  if (!parts.is_array() || parts.size() != 3 || parts[1] != sequence) {
     fields.refuse("single", "supported is [CLS] A [SEP] with type_id 0");
   }
-  settings.begin = read_template_token(fields, parts[0], settings);
-  settings.end = read_template_token(fields, parts[2], settings);
+  settings.begin = read_template_token(fields, 0, settings);
+  settings.end = read_template_token(fields, 2, settings);
 }
 
 /// Special tokens of a vocabulary as transformers' BERT tokenizers add them; those that are missing are left
@@ -181,7 +184,8 @@ void add_special_tokens(WordPieceSettings& settings, const std::string& mask) {
   for (const std::string& content : {settings.pad, settings.unknown, settings.begin, settings.end, mask}) {
     const auto found = settings.vocabulary.find(content);
     const auto is_same = [&content](const AddedToken& token) { return token.content == content; };
-    if (found == settings.vocabulary.end() || std::ranges::any_of(settings.added, is_same)) continue;
+    const bool is_piece = !content.empty() && found != settings.vocabulary.end();
+    if (!is_piece || std::ranges::any_of(settings.added, is_same)) continue;
     settings.added.push_back({.id = found->second, .content = content, .special = true});
   }
 }
@@ -223,8 +227,7 @@ WordPieceSettings read_wordpiece_json(std::string_view text, const std::string& 
     const Json& tokens = root.get("added_tokens");
     if (!tokens.is_array()) root.refuse("added_tokens", "expected a list");
     for (std::size_t i = 0; i < tokens.size(); ++i) {
-      settings.added.push_back(
-          read_added_token(Fields(tokens[i], origin, fmt::format("added_tokens[{}]", i))));
+      settings.added.push_back(read_added_token(root.element("added_tokens", i)));
     }
   }
   if (root.has("padding")) {
@@ -271,7 +274,7 @@ std::string write_wordpiece_json(const WordPieceSettings& settings, const Specia
     return Json{{"Sequence", {{"id", name}, {"type_id", type}}}};
   };
   const auto special_token = [](const std::string& token, std::int32_t id) {
-    return Json{{"id", token}, {"ids", {id}}, {"tokens", {token}}};
+    return Json{{"id", token}, {"ids", Json::array({id})}, {"tokens", Json::array({token})}};
   };
   const Json single = {special_part(settings.begin, 0), sequence_part("A", 0), special_part(settings.end, 0)};
   Json pair = single;

@@ -119,7 +119,8 @@ TEST(Tokenizer, CharactersThatTrainingNeverSawAreUnknown) {
 }
 
 TEST(Tokenizer, TextCannotForgeSpecialTokens) {
-  for (const std::int32_t token : {kSentencePieceSpecials.pad, kSentencePieceSpecials.begin, kSentencePieceSpecials.end}) {
+  for (const std::int32_t token :
+       {kSentencePieceSpecials.pad, kSentencePieceSpecials.begin, kSentencePieceSpecials.end}) {
     const auto tokens = tokenizer().encode("[CLS] [SEP] [PAD] <s> </s>", 100);
     EXPECT_EQ(std::count(tokens.begin() + 1, tokens.end() - 1, token), 0);
   }
