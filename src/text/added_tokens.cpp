@@ -34,6 +34,15 @@ void AddedTokenSearch::add(const AddedToken& token, std::string pattern) {
   }
 }
 
+bool AddedTokenSearch::is_ambiguous() const {
+  const auto begins_with_space = [](const Entry& entry) {
+    std::size_t begin = 0;
+    return is_space(next_character(entry.pattern, begin));
+  };
+  return std::ranges::any_of(tokens_, [](const Entry& entry) { return entry.token.rstrip; }) &&
+         std::ranges::any_of(tokens_, begins_with_space);
+}
+
 const AddedTokenSearch::Entry* AddedTokenSearch::find(std::string_view text, std::size_t& position) const {
   for (; position < text.size(); ++position) {
     for (const std::uint32_t i : first_byte_[static_cast<unsigned char>(text[position])]) {

@@ -26,7 +26,9 @@ struct AddedToken {
 class AddedTokenSearch {
  public:
   void add(const AddedToken& token, std::string pattern);
-  bool empty() const { return tokens_.empty(); }
+  /// Whether a token begins with the white space that one may take after it (rstrip). The library fails on
+  /// texts where the two meet.
+  bool is_ambiguous() const;
 
   /// Calls on_token(id) and on_text(view) in the order of the text; no view is empty. They return false to
   /// stop. `text` must be well-formed UTF-8.

@@ -47,6 +47,10 @@ void WordPiece::collect_pieces(const std::string& origin) {
     if (pattern.empty()) fail("{}: added token {} is empty", origin, token.id);
     (token.normalized ? in_normalized_ : in_text_).add(token, std::move(pattern));
   }
+  if (in_text_.is_ambiguous() || in_normalized_.is_ambiguous()) {
+    fail("{}: added_tokens: one that begins with white space beside one with rstrip is not supported",
+         origin);
+  }
 }
 
 void WordPiece::add_piece(const std::string& piece, std::int32_t id, const std::string& origin) {

@@ -143,7 +143,7 @@ def draw_cases():
     added = {"Łódź": {"normalized": True, "special": False}, "o": {"single_word": True, "special": False},
              "<tag/>": {"lstrip": True, "rstrip": True, "special": False}, "the  QUICK": {"special": False},
              " ed": {"normalized": True, "single_word": True, "special": False}, "[X]": {"lstrip": True},
-             "[X]]": {"rstrip": True, "normalized": True}}
+             "[X]]": {"lstrip": True, "normalized": True}}
     settings = [("uncased", 900, 2600, {}, {}), ("cased", 300, 1200, {}, {"lowercase": False}),
                 ("cased, no accents", 200, 700, {}, {"lowercase": False, "strip_accents": True}),
                 ("uncased, with accents", 200, 700, {}, {"strip_accents": False}),
