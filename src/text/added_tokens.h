@@ -13,7 +13,7 @@ namespace toller {
 struct AddedToken {
   std::int32_t id = -1;
   std::string content;
-  bool single_word = false;  ///< not where a letter or digit touches it
+  bool single_word = false;  ///< not where a letter or digit (of ICU's Unicode version) touches it
   bool lstrip = false;       ///< takes the white space before it
   bool rstrip = false;       ///< and after it
   bool normalized = false;   ///< looked for, normalised itself, in the normalised text
