@@ -28,10 +28,13 @@ po::options_description declare_options() {
       "folder in BEIR layout (corpus.jsonl, queries.jsonl, qrels/*.tsv), or of scored pairs of sentences "
       "(pairs/*.tsv, or the STS benchmark's sts-*.csv)");
   add("out", po::value<std::string>()->value_name("FILE"), "token store to write");
-  add("tokenizer", po::value<std::string>()->value_name("FILE"), "sentencepiece model to use");
+  add("tokenizer", po::value<std::string>()->value_name("FILE"),
+      "tokenizer to use: WordPiece's vocab.txt or tokenizer.json, or a sentencepiece model");
   add("train-tokenizer", po::value<std::int32_t>()->value_name("N"),
       "train a tokenizer of N pieces on the collection instead, and write it beside the store as .model");
-  add("cased", po::bool_switch(), "the trained tokenizer keeps upper case");
+  add("cased", po::bool_switch(),
+      "keep upper case, with --train-tokenizer or with a vocab.txt (where no tokenizer_config.json beside it "
+      "says so)");
   add("max-length", po::value<std::int32_t>()->default_value(128)->value_name("N"),
       "tokens a text, special tokens included; longer texts are cut");
   add("threads", po::value<int>()->default_value(0, "all")->value_name("N"), "threads for tokenizing");
@@ -43,6 +46,7 @@ struct PrepareOptions {
   fs::path collection;
   fs::path out;
   fs::path tokenizer;  ///< empty: train one
+  bool cased = false;
   Tokenizer::TrainOptions training;
   std::int32_t max_length = 0;
   int threads = 0;
@@ -58,8 +62,12 @@ PrepareOptions read_options(const po::variables_map& values) {
   }
   if (given) options.tokenizer = required_option(values, "tokenizer");
   if (!given) options.training.vocabulary_size = values["train-tokenizer"].as<std::int32_t>();
-  options.training.lower_case = !values["cased"].as<bool>();
-  if (given && !options.training.lower_case) fail_usage("--cased is for --train-tokenizer");
+  options.cased = values["cased"].as<bool>();
+  options.training.lower_case = !options.cased;
+  if (given && options.cased && options.tokenizer.extension() != ".txt") {
+    fail_usage(
+        "--cased is for --train-tokenizer and for a vocab.txt; other files say themselves what is kept");
+  }
   if (options.out.extension() == ".model")
     fail_usage("--out {}: .model is for the tokenizer", options.out.string());
   options.max_length = values["max-length"].as<std::int32_t>();
@@ -103,7 +111,7 @@ std::vector<std::string> training_texts(const Collection& collection, std::int64
 /// Loads the tokenizer, or trains it and writes it beside the store.
 Tokenizer make_tokenizer(const PrepareOptions& options, const Collection& collection,
                          nlohmann::ordered_json& figures) {
-  if (!options.tokenizer.empty()) return Tokenizer::load(options.tokenizer.string());
+  if (!options.tokenizer.empty()) return Tokenizer::load(options.tokenizer.string(), options.cased);
   const Stopwatch watch;
   const std::vector<std::string> texts = training_texts(collection, options.training.max_sentences);
   fmt::print("training a tokenizer of {} pieces on {} texts\n", options.training.vocabulary_size,

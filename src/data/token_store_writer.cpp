@@ -52,7 +52,7 @@ class TableTokenizer {
     }
     report_.texts += rows;
     report_.tokens += static_cast<std::int64_t>(table.tokens.size());
-    report_.unknown += std::ranges::count(table.tokens, Tokenizer::kUnknown);
+    report_.unknown += std::ranges::count(table.tokens, tokenizer_.special().unknown);
     return table;
   }
 
@@ -62,7 +62,7 @@ class TableTokenizer {
     std::vector<std::int32_t> tokens = tokenizer_.encode(text, max_length_ + 1);
     if (tokens.size() > static_cast<std::size_t>(max_length_)) {
       tokens.resize(static_cast<std::size_t>(max_length_));
-      tokens.back() = Tokenizer::kEnd;
+      tokens.back() = tokenizer_.special().end;
       ++cut;
     }
     return tokens;

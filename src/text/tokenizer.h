@@ -1,4 +1,4 @@
-// Subword tokenizer on the sentencepiece library (unigram model), with BERT's special tokens around a text.
+// Subword tokenizer with BERT's special tokens around a text: a sentencepiece unigram model or WordPiece.
 #pragma once
 
 #include <cstdint>
@@ -7,15 +7,12 @@
 #include <string_view>
 #include <vector>
 
+#include "text/subword_model.h"
+
 namespace toller {
 
 class Tokenizer {
  public:
-  static constexpr std::int32_t kPad = 0;
-  static constexpr std::int32_t kUnknown = 1;
-  static constexpr std::int32_t kBegin = 2;  ///< [CLS], first token of every text
-  static constexpr std::int32_t kEnd = 3;    ///< [SEP], last token of every text
-
   struct TrainOptions {
     std::int32_t vocabulary_size = 16384;
     bool lower_case = true;                  ///< nmt_nfkc_cf against nmt_nfkc normalisation
@@ -28,18 +25,21 @@ class Tokenizer {
   /// Trains a unigram model. Errors: no text, a vocabulary below the number of characters or above what the
   /// texts yield (the message says the bound).
   static Tokenizer train(const std::vector<std::string>& texts, const TrainOptions& options);
-  /// From a .model file, or from the bytes of one (as stores and checkpoints embed it); `origin` names the
-  /// source in errors. The special tokens must have the ids above.
-  static Tokenizer load(const std::string& path);
+
+  /// From a file: vocab.txt (of WordPiece; by the name's end, .txt), tokenizer.json (WordPiece), or a
+  /// sentencepiece .model whose special tokens have the ids of kSentencePieceSpecials. A vocab.txt says
+  /// nothing of letter case: a tokenizer_config.json beside it does, and where there is none, text is put in
+  /// lower case. `cased` keeps it as it is; an Error with another kind of file, which holds that itself.
+  static Tokenizer load(const std::string& path, bool cased = false);
+  /// From bytes as stores and checkpoints embed them: of a .model, or a tokenizer.json that begins with its
+  /// brace. `origin` names the source in errors.
   static Tokenizer from_bytes(std::string bytes, const std::string& origin);
 
-  Tokenizer(Tokenizer&&) noexcept;
-  Tokenizer& operator=(Tokenizer&&) noexcept;
-  ~Tokenizer();
-
-  std::int32_t vocabulary_size() const;
-  /// The serialised model: what `from_bytes` takes.
-  const std::string& bytes() const;
+  std::int32_t vocabulary_size() const { return model_->vocabulary_size(); }
+  SpecialTokens special() const { return model_->special(); }
+  /// The serialised model, what `from_bytes` takes: a .model as it was read, or a tokenizer.json that holds
+  /// all that was understood of the file, the same for a vocab.txt and a tokenizer.json that say the same.
+  const std::string& bytes() const { return model_->bytes(); }
 
   /// [CLS] pieces… [SEP], at most `max_length` ≥ 2 tokens in all (the tail is cut, [SEP] stays). Thread-safe.
   std::vector<std::int32_t> encode(std::string_view text, std::int32_t max_length) const;
@@ -47,9 +47,8 @@ class Tokenizer {
   std::string decode(const std::vector<std::int32_t>& tokens) const;
 
  private:
-  struct Impl;
-  explicit Tokenizer(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  explicit Tokenizer(std::unique_ptr<const SubwordModel> model) : model_(std::move(model)) {}
+  std::unique_ptr<const SubwordModel> model_;
 };
 
 }  // namespace toller

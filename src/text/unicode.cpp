@@ -28,6 +28,38 @@ std::int64_t find_invalid_utf8(std::string_view text) {
   return -1;
 }
 
+std::string replace_invalid_utf8(std::string_view text) {
+  std::string replaced;
+  replaced.reserve(text.size() + 16);
+  const auto size = static_cast<std::int64_t>(text.size());
+  for (std::int64_t position = 0; position < size;) {
+    UChar32 character;
+    U8_NEXT(text.data(), position, size, character);
+    append_utf8(character < 0 ? U'\uFFFD' : static_cast<char32_t>(character), replaced);
+  }
+  return replaced;
+}
+
+char32_t next_character(std::string_view text, std::size_t& position) {
+  UChar32 character;
+  U8_NEXT_UNSAFE(text.data(), position, character);
+  return static_cast<char32_t>(character);
+}
+
+char32_t previous_character(std::string_view text, std::size_t& position) {
+  do --position;
+  while (U8_IS_TRAIL(text[position]));
+  std::size_t start = position;
+  return next_character(text, start);
+}
+
+void append_utf8(char32_t character, std::string& text) {
+  char bytes[U8_MAX_LENGTH];
+  int length = 0;
+  U8_APPEND_UNSAFE(bytes, length, static_cast<UChar32>(character));
+  text.append(bytes, static_cast<std::size_t>(length));
+}
+
 bool is_blank(std::string_view text) {
   const auto size = static_cast<std::int64_t>(text.size());
   std::int64_t position = 0;

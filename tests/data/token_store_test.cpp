@@ -100,7 +100,7 @@ TEST(TokenStore, CutsAndCounts) {
     for (const TextRecord& record : *records) {
       const auto kept = tokenizer().encode(record.text, 9);
       tokens += static_cast<std::int64_t>(kept.size());
-      unknown += std::ranges::count(kept, Tokenizer::kUnknown);
+      unknown += std::ranges::count(kept, tokenizer().special().unknown);
       cut += tokenizer().encode(record.text, 1000).size() > 9 ? 1 : 0;
     }
   }
@@ -113,6 +113,21 @@ TEST(TokenStore, CutsAndCounts) {
   EXPECT_LT(cut, 67);
   EXPECT_EQ(report.longest, 9);
   EXPECT_EQ(store.max_length, 9);
+}
+
+TEST(TokenStore, TakesSpecialTokensFromTheTokenizer) {
+  const TemporaryFolder folder;
+  const auto vocabulary = folder.write("vocab.txt", "the\nsaw\n[SEP]\n[UNK]\n[CLS]\na\n");
+  const Tokenizer word_piece = Tokenizer::load(vocabulary.string());
+  const TokenizeReport report = write_token_store(example(), word_piece, 4, 2, folder.path() / "store.h5");
+  const TokenStore store = read_token_store(folder.path() / "store.h5");
+  EXPECT_THAT(store.documents.row(0), ElementsAre(4, 0, 3, 2));  // [CLS] the [UNK] [SEP]
+  EXPECT_THAT(store.queries.row(0), ElementsAre(4, 3, 3, 2));    // not cut
+  EXPECT_THAT(store.queries.row(2), ElementsAre(4, 5, 3, 2));
+  EXPECT_EQ(report.unknown, 64 + 2 + 2 + 1);
+  EXPECT_EQ(report.cut, 65);
+  EXPECT_EQ(store.vocabulary_size, 6);
+  EXPECT_EQ(Tokenizer::from_bytes(store.tokenizer, "the store").bytes(), word_piece.bytes());
 }
 
 TEST(TokenStore, DoesNotDependOnTheNumberOfThreads) {

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "error.h"
+#include "text/sentencepiece_model.h"
 #include "text/tokenizer.h"
 
 namespace toller {
@@ -68,10 +69,10 @@ TEST(Tokenizer, EncodesBetweenClsAndSepAndDecodesBack) {
   for (const std::string text : {"small dog keeps things.", "a violin mirror joins quick walnut planets"}) {
     const auto tokens = tokenizer().encode(text, 100);
     ASSERT_GT(tokens.size(), 4u);
-    EXPECT_EQ(tokens.front(), Tokenizer::kBegin);
-    EXPECT_EQ(tokens.back(), Tokenizer::kEnd);
+    EXPECT_EQ(tokens.front(), kSentencePieceSpecials.begin);
+    EXPECT_EQ(tokens.back(), kSentencePieceSpecials.end);
     for (std::size_t i = 1; i + 1 < tokens.size(); ++i) {
-      EXPECT_GT(tokens[i], Tokenizer::kEnd);
+      EXPECT_GT(tokens[i], kSentencePieceSpecials.end);
       EXPECT_LT(tokens[i], tokenizer().vocabulary_size());
     }
     EXPECT_EQ(tokenizer().decode(tokens), text);
@@ -100,25 +101,26 @@ TEST(Tokenizer, CutsTheTailAndKeepsSep) {
   for (const std::int32_t limit : {2, 3, length - 1}) {
     const auto cut = tokenizer().encode("curious wizard breaks things.", limit);
     ASSERT_EQ(cut.size(), static_cast<std::size_t>(limit));
-    EXPECT_EQ(cut.back(), Tokenizer::kEnd);
+    EXPECT_EQ(cut.back(), kSentencePieceSpecials.end);
     EXPECT_TRUE(std::equal(cut.begin(), cut.end() - 1, whole.begin()));
   }
   EXPECT_THAT(message_of([] { tokenizer().encode("dog", 1); }), HasSubstr("max_length is 1"));
 }
 
 TEST(Tokenizer, EmptyTextIsTheTwoSpecialTokens) {
-  const std::vector<std::int32_t> expected{Tokenizer::kBegin, Tokenizer::kEnd};
+  const std::vector<std::int32_t> expected{kSentencePieceSpecials.begin, kSentencePieceSpecials.end};
   EXPECT_EQ(tokenizer().encode("", 10), expected);
   EXPECT_EQ(tokenizer().encode(" \t ", 10), expected);
 }
 
 TEST(Tokenizer, CharactersThatTrainingNeverSawAreUnknown) {
   const auto tokens = tokenizer().encode("\u4E00", 10);
-  EXPECT_NE(std::ranges::find(tokens, Tokenizer::kUnknown), tokens.end());
+  EXPECT_NE(std::ranges::find(tokens, kSentencePieceSpecials.unknown), tokens.end());
 }
 
 TEST(Tokenizer, TextCannotForgeSpecialTokens) {
-  for (const std::int32_t token : {Tokenizer::kPad, Tokenizer::kBegin, Tokenizer::kEnd}) {
+  for (const std::int32_t token :
+       {kSentencePieceSpecials.pad, kSentencePieceSpecials.begin, kSentencePieceSpecials.end}) {
     const auto tokens = tokenizer().encode("[CLS] [SEP] [PAD] <s> </s>", 100);
     EXPECT_EQ(std::count(tokens.begin() + 1, tokens.end() - 1, token), 0);
   }
