@@ -92,10 +92,9 @@ std::int32_t JsonObject::count(const std::string& field, std::int32_t fallback) 
   if (!has(field)) return fallback;
   constexpr std::uint64_t kMost = 0x7fffffff;
   const nlohmann::json& value = json_[field];
-  // What is written without a sign, a point and an exponent.
-  if (!value.is_number_unsigned() || value.get<std::uint64_t>() > kMost) {
-    fail_type(field, "a whole number from 0 to 2^31 - 1");
-  }
+  // Below 0 it is one above 2^63.
+  const bool is_small = value.is_number_integer() && value.get<std::uint64_t>() <= kMost;
+  if (!is_small) fail_type(field, "a whole number from 0 to 2^31 - 1");
   return value.get<std::int32_t>();
 }
 
