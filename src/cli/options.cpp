@@ -114,7 +114,7 @@ po::parsed_options parse_json(const std::string& content, const po::options_desc
   nlohmann::json object;
   try {
     object = nlohmann::json::parse(content);
-  } catch (const nlohmann::json::parse_error& error) {
+  } catch (const nlohmann::json::exception& error) {
     const std::string text = error.what();  // "[json.exception.parse_error.101] parse error at line 2, …"
     fail_usage("{}", text.substr(text.find(' ') + 1));
   }

@@ -52,6 +52,9 @@ TextRecord parse_record(std::string_view line, bool with_title, const LineReader
     object = nlohmann::json::parse(line);
   } catch (const nlohmann::json::parse_error& error) {
     reader.fail_here("broken JSON near column {}: {}", error.byte, json_complaint(error));
+  } catch (const nlohmann::json::out_of_range& error) {  // 1e999
+    const std::string_view whole = error.what();  // "[json.exception.out_of_range.406] number overflow …"
+    reader.fail_here("broken JSON: {}", whole.substr(whole.find(' ') + 1));
   }
   if (!object.is_object()) reader.fail_here("expected a JSON object, found {}", object.type_name());
   TextRecord record{string_field(object, "_id", false, reader), string_field(object, "text", false, reader)};

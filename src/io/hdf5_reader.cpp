@@ -3,8 +3,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 
 #include "error.h"
 #include "io/checksum.h"
@@ -38,6 +40,32 @@ void check_regular_file(const std::filesystem::path& path) {
   if (status.st_size == 0) fail("{}: is empty, expected an HDF5 file", path.string());
 }
 
+#if H5_VERSION_GE(1, 12, 0)
+using ObjectInfo = H5O_info1_t;
+#else
+using ObjectInfo = H5O_info_t;
+#endif
+
+/// Toller writes HDF5's structures in the form of version 1.10, with checksums. The older form has none, and
+/// the library trusts what it finds there beyond the ends of its buffers (1.10.8, H5Aexists).
+constexpr unsigned kLeastStructureVersion = 2;
+
+void check_structure(const std::filesystem::path& path, const std::string& what, unsigned version) {
+  if (version >= kLeastStructureVersion) return;
+  fail("{}: {} is of HDF5's old form, without checksums of its structure: not written by Toller",
+       path.string(), what);
+}
+
+/// Of a file that begins as HDF5's do; others are left to the library.
+void check_superblock(const std::filesystem::path& path) {
+  constexpr std::string_view kSignature = "\x89HDF\r\n\x1a\n";
+  std::array<char, kSignature.size() + 1> head{};
+  std::ifstream file(path, std::ios::binary);
+  if (!file.read(head.data(), head.size()) || std::string_view(head.data(), kSignature.size()) != kSignature)
+    return;
+  check_structure(path, "the file", static_cast<unsigned char>(head.back()));
+}
+
 /// Whether `name` exists. Links that leave the tree of this file (soft, external) are errors: a file could
 /// otherwise make us read another one.
 bool find(const std::filesystem::path& path, hid_t file, const std::string& name) {
@@ -53,6 +81,11 @@ bool find(const std::filesystem::path& path, hid_t file, const std::string& name
       fail("{}: cannot look up {}: {}", path.string(), part, hdf5_reason());
     }
     if (link.type != H5L_TYPE_HARD) fail("{}: {} is a soft or external link", path.string(), part);
+    ObjectInfo object;
+    if (H5Oget_info_by_name2(file, part.c_str(), &object, H5O_INFO_HDR, H5P_DEFAULT) < 0) {
+      fail("{}: cannot look up {}: {}", path.string(), part, hdf5_reason());
+    }
+    check_structure(path, part, object.hdr.version);
   }
   return true;
 }
@@ -330,6 +363,7 @@ std::int64_t read_int(const std::string& label, hid_t object, const std::string&
 Hdf5Reader::Hdf5Reader(const std::filesystem::path& path) : path_(path) {
   start_hdf5();
   check_regular_file(path);
+  check_superblock(path);
   const Hdf5Handle access = file_access();
   file_ = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get());
   if (file_ >= 0) return;

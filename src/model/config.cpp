@@ -7,6 +7,7 @@
 
 #include "choice.h"
 #include "error.h"
+#include "json_value.h"
 
 namespace toller {
 namespace {
@@ -114,8 +115,8 @@ EncoderConfig encoder_config_from_json(const nlohmann::json& json, const std::st
     const auto found = json.find(field);
     if (found == json.end()) fail("{}: encoder config lacks the field {}", origin, field);
     try {
-      value = found->get<std::decay_t<decltype(value)>>();
-    } catch (const nlohmann::json::exception& problem) {
+      value = json_value<std::decay_t<decltype(value)>>(*found);
+    } catch (const Error& problem) {
       fail("{}: encoder config, field {}: {}", origin, field, problem.what());
     }
   };

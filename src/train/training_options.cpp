@@ -11,6 +11,7 @@
 #include "choice.h"
 #include "data/batch_plan.h"
 #include "error.h"
+#include "json_value.h"
 #include "optim/schedule.h"
 #include "train/time_limit.h"
 
@@ -284,11 +285,11 @@ TrainingOptions training_options_from_json(const nlohmann::json& json, const std
       // Older runs hold the one loss and the one data set that there were as words.
       const nlohmann::json& given = json.at(name);
       if (std::is_same_v<std::decay_t<decltype(value)>, std::vector<std::string>> && given.is_string()) {
-        nlohmann::json(std::vector{given}).get_to(value);
+        value = json_value<std::decay_t<decltype(value)>>(nlohmann::json(std::vector{given}));
       } else {
-        given.get_to(value);
+        value = json_value<std::decay_t<decltype(value)>>(given);
       }
-    } catch (const nlohmann::json::exception& problem) {
+    } catch (const Error& problem) {
       fail("{}: training option {}: {}", origin, name, problem.what());
     }
   });

@@ -85,6 +85,8 @@ INSTANTIATE_TEST_SUITE_P(
         BadFile{"queries.jsonl", kTwoQueries + "{\"_id\": \"q3\", \"text\": \"a\"} x\n", ":3: broken JSON"},
         BadFile{"queries.jsonl", kTwoQueries + "{\"_id\": \"q3\", \"text\": \"\\ud800\"}\n",
                 ":3: broken JSON"},
+        BadFile{"queries.jsonl", kTwoQueries + "{\"_id\": \"q3\", \"text\": \"a\", \"n\": 1e999}\n",
+                ":3: broken JSON: number overflow"},
         BadFile{"queries.jsonl", "[1]\n", ":1: expected a JSON object, found array"},
         BadFile{"queries.jsonl", "{\"id\": \"q1\", \"text\": \"a\"}\n", ":1: field \"_id\" is missing"},
         BadFile{"corpus.jsonl", "{\"_id\": \"d1\"}\n", ":1: field \"text\" is missing"},

@@ -28,11 +28,14 @@ TEST(Hostile, NotAnHdf5File) {
   EXPECT_NE(open_message(folder / "pipe.h5").find("is not a regular file"), std::string::npos);
 }
 
-/// A file made by plain HDF5 calls, in its default (oldest) format.
+/// A file made by plain HDF5 calls.
 class ForeignFile : public testing::Test {
  protected:
   ForeignFile() : path(folder / "foreign.h5") {
-    file = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_LATEST);
+    file = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access);
+    H5Pclose(access);
     properties = H5Pcreate(H5P_DATASET_CREATE);
   }
   ~ForeignFile() override { H5Pclose(properties); }
@@ -56,6 +59,25 @@ class ForeignFile : public testing::Test {
   hid_t file = -1;
   hid_t properties = -1;
 };
+
+// HDF5's older structures have no checksums, and its library reads beyond their ends where they are damaged.
+TEST_F(ForeignFile, OldForm) {
+  H5Fclose(file);
+  file = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  declare(H5T_IEEE_F32LE, {4});
+  EXPECT_NE(message<float>().find("the file is of HDF5's old form"), std::string::npos);
+}
+
+TEST_F(ForeignFile, OldFormOfOneObject) {
+  H5Fclose(file);
+  const hid_t creation = H5Pcreate(H5P_FILE_CREATE);
+  H5Pset_shared_mesg_nindexes(creation, 1);  // makes the file's first block a newer one
+  file = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation, H5P_DEFAULT);
+  H5Pclose(creation);
+  declare(H5T_IEEE_F32LE, {4});
+  const std::string text = message<float>();
+  EXPECT_NE(text.find("x is of HDF5's old form"), std::string::npos) << text;
+}
 
 TEST_F(ForeignFile, MoreElementsThanTheFileHolds) {
   declare(H5T_IEEE_F32LE, {hsize_t{1} << 40});

@@ -142,6 +142,9 @@ TEST(TrainingOptions, GoThroughJson) {
   EXPECT_EQ(training_options_from_json({{"data", "old.h5"}, {"loss", "mw"}}, "here").data,
             std::vector<std::string>{"old.h5"});
   EXPECT_THROW(training_options_from_json({{"lr", "fast"}}, "here"), Error);
+  EXPECT_THROW(training_options_from_json({{"steps", 3.7}}, "here"), Error);
+  EXPECT_THROW(training_options_from_json({{"steps", 1e300}}, "here"), Error);
+  EXPECT_THROW(training_options_from_json({{"heads", std::int64_t{1} << 32}}, "here"), Error);
   EXPECT_THROW(training_options_from_json(nullptr, "here"), Error);
 }
 
