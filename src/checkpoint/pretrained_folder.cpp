@@ -21,8 +21,10 @@ constexpr std::size_t kMaxSettings = 16 << 10;
 
 constexpr std::array<const char*, 5> kSpecialTokens = {"unk_token", "sep_token", "pad_token", "cls_token",
                                                        "mask_token"};
-constexpr std::array<const char*, 5> kTokenizerFields = {"tokenizer_class", "do_lower_case", "strip_accents",
-                                                         "tokenize_chinese_chars", "model_max_length"};
+constexpr std::array<const char*, 4> kTokenizerFields = {"tokenizer_class", "do_lower_case", "strip_accents",
+                                                         "tokenize_chinese_chars"};
+/// Tokens of a text, in tokenizer_config.json; a larger number stands for none.
+constexpr std::uint64_t kMaxLength = 1'000'000'000;
 
 /// Of an object that may not be there: an empty one.
 JsonObject read_if_there(const fs::path& path) {
@@ -129,6 +131,10 @@ Json read_tokenizer_config(const fs::path& folder) {
   for (const char* field : kTokenizerFields) {
     if (config.has(field)) kept[field] = config.json()[field];
   }
+  // Where there is none, transformers writes a number of 31 digits.
+  const Json length = config.json().value("model_max_length", Json());
+  const bool is_length = length.is_number_unsigned() && length.get<std::uint64_t>() <= kMaxLength;
+  if (is_length) kept["model_max_length"] = length;
   for (const char* field : kSpecialTokens) copy_special_token(config, field, kept);
   const JsonObject special = read_if_there(folder / "special_tokens_map.json");
   for (const char* field : kSpecialTokens) copy_special_token(special, field, kept);
@@ -167,14 +173,12 @@ void read_tokenizer(PretrainedFolder& found) {
 
 /// The length at which sentence-transformers cuts texts, special tokens included.
 std::int64_t read_max_length(const JsonObject& sentences, const Json& tokenizer_config, std::int64_t most) {
-  constexpr std::uint64_t kNoLength = 1'000'000'000;
   if (sentences.has("max_seq_length")) {
     return std::min<std::int64_t>(sentences.count("max_seq_length"), most);
   }
-  const Json length = tokenizer_config.value("model_max_length", Json());
-  // Where there is none, transformers writes a number of 31 digits.
-  const bool is_given = length.is_number_unsigned() && length.get<std::uint64_t>() < kNoLength;
-  return is_given ? std::min(length.get<std::int64_t>(), most) : most;
+  return tokenizer_config.contains("model_max_length")
+             ? std::min(tokenizer_config["model_max_length"].get<std::int64_t>(), most)
+             : most;
 }
 
 void read_prompts(const fs::path& folder, PretrainedFolder& found) {
@@ -216,14 +220,22 @@ void read_settings(const fs::path& folder, PretrainedFolder& found) {
 // ------------------------------------------------------------------------------------------------
 
 /// The settings of the model that was imported in the beginning; an empty object if none was.
-Json settings_of(const Json& origin) {
-  if (!origin.is_object()) return Json::object();
-  const auto settings = origin.find(kPretrainedSettings);
-  if (settings != origin.end() && settings->is_object()) return *settings;
-  if (origin.contains("init_origin")) return settings_of(origin["init_origin"]);
-  const Json sources = origin.value("sources", Json());
-  if (!sources.is_array() || sources.empty() || !sources[0].is_object()) return Json::object();
-  return settings_of(sources[0].value("origin", Json()));
+JsonObject settings_of(const CheckpointReader& model) {
+  const Json* origin = &model.meta().origin;
+  while (origin->is_object() && !origin->contains(kPretrainedSettings)) {
+    if (origin->contains("init_origin")) {
+      origin = &origin->at("init_origin");
+      continue;
+    }
+    const auto sources = origin->find("sources");
+    const bool is_fused = sources != origin->end() && sources->is_array() && !sources->empty() &&
+                          sources->front().is_object() && sources->front().contains("origin");
+    if (!is_fused) break;
+    origin = &sources->front().at("origin");
+  }
+  const bool found = origin->is_object() && origin->contains(kPretrainedSettings);
+  return {found ? origin->at(kPretrainedSettings) : Json::object(),
+          fmt::format("{}: origin: {}", model.path().string(), kPretrainedSettings)};
 }
 
 /// Which of the files of such a folder the model's tokenizer is.
@@ -313,25 +325,28 @@ void write_sentence_transformers_files(const CheckpointReader& model, const std:
     folder.write(name, json.dump(2) + '\n');
   };
   const CheckpointMeta& meta = model.meta();
-  const Json settings = settings_of(meta.origin);
+  const JsonObject settings = settings_of(model);
   const std::string tokenizer_file = tokenizer_file_of(model);
-  const Json max_length = settings.value("max_seq_length", Json(meta.encoder.max_positions));
+  const std::int32_t max_length = settings.count("max_seq_length", meta.encoder.max_positions);
 
   nlohmann::ordered_json config = bert_config_from_encoder(meta.encoder, dtype);
-  if (settings.contains("pad_token_id")) config["pad_token_id"] = settings["pad_token_id"];
+  if (settings.has("pad_token_id")) config["pad_token_id"] = settings.count("pad_token_id");
   write("config.json", config);
   write("modules.json", modules_json(meta.encoder.normalize));
   write("1_Pooling/config.json", pooling_json(meta.encoder));
   write("sentence_bert_config.json",
-        {{"max_seq_length", max_length}, {"do_lower_case", settings.value("do_lower_case", Json(false))}});
+        {{"max_seq_length", max_length}, {"do_lower_case", settings.flag("do_lower_case", false)}});
+  const Json& kept = settings.json();
   write("config_sentence_transformers.json",
-        {{"prompts", settings.value("prompts", Json::object())},
-         {"default_prompt_name", settings.value("default_prompt_name", Json())},
+        {{"prompts", kept.value("prompts", Json::object())},
+         {"default_prompt_name", kept.value("default_prompt_name", Json())},
          {"similarity_fn_name",
-          settings.value("similarity_fn_name", Json(meta.encoder.normalize ? "cosine" : "dot"))}});
+          kept.value("similarity_fn_name", Json(meta.encoder.normalize ? "cosine" : "dot"))}});
   folder.write(tokenizer_file, meta.tokenizer);
   Json tokenizer_config = default_tokenizer_config(meta.tokenizer, max_length);
-  tokenizer_config.update(settings.value("tokenizer_config", Json::object()));
+  tokenizer_config.update(
+      JsonObject(kept.value("tokenizer_config", Json::object()), settings.origin() + ": tokenizer_config")
+          .json());
   write("tokenizer_config.json", tokenizer_config);
 }
 
