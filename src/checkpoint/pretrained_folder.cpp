@@ -28,11 +28,8 @@ constexpr std::uint64_t kMaxLength = 1'000'000'000;
 
 /// Of an object that may not be there: an empty one.
 JsonObject read_if_there(const fs::path& path) {
-  return fs::exists(path) ? JsonObject(path) : JsonObject(Json::object(), path.string());
+  return is_there(path) ? JsonObject(path) : JsonObject(Json::object(), path.string());
 }
-
-// --- pooling
-// ------------------------------------------------------------------------------------------------
 
 struct Modules {
   std::string transformer;  ///< folder, empty: the model's
@@ -112,9 +109,6 @@ Pooling read_pooling(const JsonObject& config, std::int32_t hidden_size) {
        mode);
 }
 
-// --- tokenizer
-// ----------------------------------------------------------------------------------------------
-
 /// A special token is a text, or an object with the text in it.
 void copy_special_token(const JsonObject& from, const char* field, Json& to) {
   if (!from.has(field) || to.contains(field)) return;
@@ -158,7 +152,7 @@ void check_plain_vocabulary(const fs::path& folder) {
 
 void read_tokenizer(PretrainedFolder& found) {
   for (const char* name : {"tokenizer.json", "vocab.txt"}) {
-    if (!fs::exists(found.transformer / name)) continue;
+    if (!is_there(found.transformer / name)) continue;
     found.tokenizer_file = name;
     found.tokenizer = read_small_file(found.transformer / name, kMaxTokenizer);
     if (found.tokenizer_file == "vocab.txt") check_plain_vocabulary(found.transformer);
@@ -167,9 +161,6 @@ void read_tokenizer(PretrainedFolder& found) {
   fail("{}: has neither tokenizer.json nor vocab.txt; other tokenizers are not supported",
        found.transformer.string());
 }
-
-// --- settings
-// -----------------------------------------------------------------------------------------------
 
 /// The length at which sentence-transformers cuts texts, special tokens included.
 std::int64_t read_max_length(const JsonObject& sentences, const Json& tokenizer_config, std::int64_t most) {
@@ -196,10 +187,21 @@ void read_prompts(const fs::path& folder, PretrainedFolder& found) {
                   name));
 }
 
+/// Versions from 5.4 on say which of the transformer's results is pooled: {"text": {"method_output_name"}}.
+void require_last_hidden_state(const JsonObject& sentences) {
+  if (!sentences.has("modality_config")) return;
+  const JsonObject modalities(sentences.json()["modality_config"], sentences.origin() + ": modality_config");
+  if (!modalities.has("text")) return;
+  const JsonObject text(modalities.json()["text"], modalities.origin() + ": text");
+  text.require("method", "forward");
+  text.require("method_output_name", "last_hidden_state");
+}
+
 void read_settings(const fs::path& folder, PretrainedFolder& found) {
   const JsonObject sentences = read_if_there(found.transformer / "sentence_bert_config.json");
   sentences.require("transformer_task", "feature-extraction");
   sentences.require("module_output_name", "token_embeddings");
+  require_last_hidden_state(sentences);
   found.settings["tokenizer_config"] = read_tokenizer_config(found.transformer);
   found.settings["max_seq_length"] =
       read_max_length(sentences, found.settings["tokenizer_config"], found.encoder.max_positions);
@@ -215,9 +217,6 @@ void read_settings(const fs::path& folder, PretrainedFolder& found) {
          folder.string(), size, kMaxSettings);
   }
 }
-
-// --- writing
-// ------------------------------------------------------------------------------------------------
 
 /// The settings of the model that was imported in the beginning; an empty object if none was.
 JsonObject settings_of(const CheckpointReader& model) {
@@ -296,11 +295,12 @@ nlohmann::ordered_json pooling_json(const EncoderConfig& encoder) {
 }  // namespace
 
 PretrainedFolder read_pretrained_folder(const fs::path& folder, const PoolingChoice& choice) {
-  if (!fs::is_directory(folder)) fail("{}: is not a folder", folder.string());
+  std::error_code error;
+  if (!fs::is_directory(folder, error)) fail("{}: is not a folder", folder.string());
   PretrainedFolder found;
   found.settings = Json::object();
   Modules modules;
-  found.has_modules = fs::exists(folder / "modules.json");
+  found.has_modules = is_there(folder / "modules.json");
   if (found.has_modules) modules = read_modules(folder / "modules.json");
   found.transformer = modules.transformer.empty() ? folder : folder / modules.transformer;
 

@@ -8,6 +8,7 @@
 
 #include "choice.h"
 #include "error.h"
+#include "io/strict_json.h"
 
 namespace toller {
 namespace {
@@ -26,10 +27,10 @@ constexpr std::array<std::pair<SafetensorsType, const char*>, 3> kExportTypes = 
 
 fs::path weights_of(const fs::path& folder) {
   for (const char* name : {"model.safetensors", "model.safetensors.index.json"}) {
-    if (fs::exists(folder / name)) return folder / name;
+    if (is_there(folder / name)) return folder / name;
   }
   const bool has_pickle =
-      fs::exists(folder / "pytorch_model.bin") || fs::exists(folder / "pytorch_model.bin.index.json");
+      is_there(folder / "pytorch_model.bin") || is_there(folder / "pytorch_model.bin.index.json");
   fail("{}: has no model.safetensors{}", folder.string(),
        has_pickle ? "; pytorch_model.bin can hold code and is not read: transformers' save_pretrained() "
                     "writes safetensors"

@@ -3,6 +3,7 @@
 #include "checkpoint/pretrained_model.h"
 #include "cli/command.h"
 #include "error.h"
+#include "io/strict_json.h"
 
 namespace toller {
 namespace {
@@ -56,7 +57,7 @@ int run_import(CommandContext& context) {
   const std::string out = required_option(*values, "out");
   const PoolingChoice choice{pooling_from_name((*values)["pooling"].as<std::string>()),
                              (*values)["normalize"].as<bool>()};
-  if (std::filesystem::exists(folder / "modules.json")) {
+  if (is_there(folder / "modules.json")) {
     for (const char* option : {"pooling", "normalize"}) {
       if (!is_given(*values, option)) continue;
       fail_usage("--{} does not go with {}: its modules.json says how embeddings are made", option,

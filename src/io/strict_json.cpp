@@ -50,6 +50,11 @@ nlohmann::json parse_strict_json(std::string_view text, const std::string& origi
   }
 }
 
+bool is_there(const fs::path& path) {
+  std::error_code error;
+  return fs::exists(path, error);
+}
+
 std::string read_small_file(const fs::path& path, std::uintmax_t limit) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);

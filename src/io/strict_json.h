@@ -15,6 +15,9 @@ namespace toller {
 /// objects and lists more than `depth` deep.
 nlohmann::json parse_strict_json(std::string_view text, const std::string& origin, int depth);
 
+/// Whether there is something of that name; no where that cannot be found out.
+bool is_there(const std::filesystem::path& path);
+
 /// A whole file; Error if it is not a regular file that can be read, or has more than `limit` bytes.
 std::string read_small_file(const std::filesystem::path& path, std::uintmax_t limit);
 

@@ -269,6 +269,8 @@ TEST_F(PretrainedModel, NamesModulesThatAreNotSupported) {
   EXPECT_EQ(message({{"", transformer}}), "modules.json: has no module Pooling");
   EXPECT_EQ(message({{"../model", transformer}, {"1_Pooling", pooling}}),
             "modules.json: module 0: path '../model' is no name of a folder in this folder");
+  EXPECT_NE(message({{std::string(5000, 'x'), transformer}, {"1_Pooling", pooling}}).find("there is no such"),
+            std::string::npos);
   write("modules.json", Json::object());
   EXPECT_EQ(import_message(), "modules.json: is not a list of modules");
 }
@@ -298,6 +300,12 @@ TEST_F(PretrainedModel, NamesSettingsThatAreNotSupported) {
   EXPECT_EQ(import_message(),
             "sentence_bert_config.json: field transformer_task is \"fill-mask\", which is not supported; "
             "\"feature-extraction\" is");
+  write("sentence_bert_config.json",
+        {{"modality_config", {{"text", {{"method_output_name", "pooler_output"}}}}}});
+  EXPECT_EQ(
+      import_message(),
+      "sentence_bert_config.json: modality_config: text: field method_output_name is \"pooler_output\", "
+      "which is not supported; \"last_hidden_state\" is");
   write("sentence_bert_config.json", {{"do_lower_case", true}});
   set("tokenizer_config.json", "auto_map", {{"AutoTokenizer", {"x.Y", nullptr}}});
   EXPECT_EQ(import_message(),
