@@ -38,6 +38,8 @@ int run_train(CommandContext& context);
 int run_evaluate(CommandContext& context);
 int run_encode(CommandContext& context);
 int run_fuse(CommandContext& context);
+int run_import(CommandContext& context);
+int run_export(CommandContext& context);
 int run_inspect(CommandContext& context);
 int run_losses(CommandContext& context);
 

@@ -24,6 +24,8 @@ constexpr std::array commands{
     Command{"evaluate", "search with a model or with BM25 and measure the ranking", run_evaluate},
     Command{"encode", "write the embeddings of a store's documents or queries", run_encode},
     Command{"fuse", "combine the parameters of several checkpoints into one model", run_fuse},
+    Command{"import", "make a checkpoint of a model of sentence-transformers", run_import},
+    Command{"export", "make a folder that sentence-transformers loads of a checkpoint", run_export},
     Command{"losses", "list the losses to train with", run_losses},
     Command{"inspect", "say what a token store or a checkpoint holds", run_inspect},
 };

@@ -39,6 +39,14 @@ TEST(HostileInput, Collections) {
   try_corpus("collection", read_as_collection);
 }
 
+TEST(HostileInput, Safetensors) {
+  try_corpus("safetensors", read_as_safetensors);
+}
+
+TEST(HostileInput, PretrainedModels) {
+  try_corpus("pretrained", read_as_pretrained);
+}
+
 TEST(HostileInput, Configs) {
   try_corpus("config", read_as_config);
 }

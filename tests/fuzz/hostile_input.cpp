@@ -8,10 +8,13 @@
 #include <string>
 
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/pretrained_folder.h"
 #include "data/collection.h"
 #include "data/token_store.h"
 #include "error.h"
+#include "io/safetensors.h"
 #include "model/config.h"
+#include "safetensors_bytes.h"
 #include "train/training_options.h"
 
 namespace toller {
@@ -64,6 +67,27 @@ void write_sound_collection(const fs::path& folder) {
   write_file(folder / "qrels/train.tsv", "query-id\tcorpus-id\tscore\nq1\td1\t1\n");
 }
 
+/// A sound folder of sentence-transformers, one of whose files is to be replaced.
+void write_sound_model(const fs::path& folder) {
+  write_file(folder / "config.json",
+             R"({"model_type":"bert","vocab_size":6,"hidden_size":2,"num_hidden_layers":1,)"
+             R"("num_attention_heads":1,"intermediate_size":3})");
+  write_file(folder / "modules.json",
+             R"([{"path":"","type":"sentence_transformers.models.Transformer"},)"
+             R"({"path":"1_Pooling","type":"sentence_transformers.models.Pooling"}])");
+  write_file(folder / "1_Pooling/config.json", R"({"pooling_mode":"mean"})");
+  write_file(folder / "vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\nb\n");
+}
+
+/// All tensors of types that are read.
+void read_tensors(const SafetensorsReader& reader) {
+  for (const auto& [name, info] : reader.tensors()) {
+    if (info.type == SafetensorsType::kOther) continue;
+    std::vector<float> values(static_cast<std::size_t>(info.elements));
+    reader.read(name, 0, std::span(values));
+  }
+}
+
 }  // namespace
 
 bool read_as_checkpoint(std::span<const std::uint8_t> bytes) {
@@ -92,6 +116,35 @@ bool read_as_collection(std::span<const std::uint8_t> bytes) {
   if (which < 3) write_sound_collection(folder.path());
   write_file(folder.path() / kFiles[which], text_of(bytes.subspan(1)));
   return succeeds([&] { read_collection(folder.path()); });
+}
+
+bool read_as_safetensors(std::span<const std::uint8_t> bytes) {
+  if (bytes.empty()) return false;
+  const bool is_index = bytes[0] % 2 == 1;
+  const Folder folder;
+  const fs::path path = folder.path() / (is_index ? "index.json" : "1.safetensors");
+  for (const char* name : {"1", "2"}) {
+    const std::string header =
+        fmt::format(R"({{"{}":{{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}}})", name);
+    write_file(folder.path() / fmt::format("{}.safetensors", name), safetensors_bytes(header, "data"));
+  }
+  write_file(path, text_of(bytes.subspan(1)));
+  return succeeds([&] { read_tensors(SafetensorsReader(path)); });
+}
+
+bool read_as_pretrained(std::span<const std::uint8_t> bytes) {
+  constexpr std::array<const char*, 7> kFiles = {"config.json",
+                                                 "modules.json",
+                                                 "1_Pooling/config.json",
+                                                 "sentence_bert_config.json",
+                                                 "tokenizer_config.json",
+                                                 "special_tokens_map.json",
+                                                 "config_sentence_transformers.json"};
+  if (bytes.empty()) return false;
+  const Folder folder;
+  write_sound_model(folder.path());
+  write_file(folder.path() / kFiles[bytes[0] % kFiles.size()], text_of(bytes.subspan(1)));
+  return succeeds([&] { read_pretrained_folder(folder.path(), {}); });
 }
 
 bool read_as_config(std::span<const std::uint8_t> bytes) {

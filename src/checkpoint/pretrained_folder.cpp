@@ -1,0 +1,353 @@
+#include "checkpoint/pretrained_folder.h"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <utility>
+
+#include "error.h"
+#include "io/strict_json.h"
+#include "model/bert_config.h"
+
+namespace toller {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+constexpr std::uintmax_t kMaxTokenizer = 64 << 20;
+/// What is kept of a folder's settings goes through all checkpoints that come of the model.
+constexpr std::size_t kMaxSettings = 16 << 10;
+
+constexpr std::array<const char*, 5> kSpecialTokens = {"unk_token", "sep_token", "pad_token", "cls_token",
+                                                       "mask_token"};
+constexpr std::array<const char*, 4> kTokenizerFields = {"tokenizer_class", "do_lower_case", "strip_accents",
+                                                         "tokenize_chinese_chars"};
+/// Tokens of a text, in tokenizer_config.json; a larger number stands for none.
+constexpr std::uint64_t kMaxLength = 1'000'000'000;
+
+/// Of an object that may not be there: an empty one.
+JsonObject read_if_there(const fs::path& path) {
+  return is_there(path) ? JsonObject(path) : JsonObject(Json::object(), path.string());
+}
+
+struct Modules {
+  std::string transformer;  ///< folder, empty: the model's
+  std::optional<std::string> pooling, normalize;
+};
+
+/// A folder in the model's folder; empty for that itself.
+std::string module_path(const JsonObject& module) {
+  const std::string path = module.text("path", "");
+  if (path == "." || path == ".." || path.find('/') != std::string::npos ||
+      path.find('\0') != std::string::npos) {
+    fail("{}: path '{}' is no name of a folder in this folder", module.origin(), path.c_str());
+  }
+  return path;
+}
+
+Modules read_modules(const fs::path& path) {
+  constexpr int kDepth = 8;
+  const Json list = parse_strict_json(read_small_file(path, 1 << 20), path.string(), kDepth);
+  if (!list.is_array() || list.empty()) fail("{}: is not a list of modules", path.string());
+  // Their classes have moved within the package from one version to the next.
+  const std::string package = "sentence_transformers.";
+  constexpr std::array<const char*, 3> kOrder = {"Transformer", "Pooling", "Normalize"};
+  Modules modules;
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    const JsonObject module(list[i], fmt::format("{}: module {}", path.string(), i));
+    const std::string type = module.text("type", "");
+    const std::string name = type.substr(type.rfind('.') + 1);
+    if (!type.starts_with(package) || i >= kOrder.size() || name != kOrder[i]) {
+      fail("{}: '{}' is not supported; expected Transformer, Pooling and perhaps Normalize of {}",
+           module.origin(), type, package.substr(0, package.size() - 1));
+    }
+    const std::string folder = module_path(module);
+    if (i == 0) modules.transformer = folder;
+    if (i == 1) modules.pooling = folder;
+    if (i == 2) modules.normalize = folder;
+  }
+  if (!modules.pooling) fail("{}: has no module Pooling", path.string());
+  return modules;
+}
+
+/// Versions from 5.4 on have one field, those before a flag for every mode.
+Pooling read_pooling(const JsonObject& config, std::int32_t hidden_size) {
+  constexpr std::array<std::pair<const char*, Pooling>, 3> kModes = {
+      {{"mean", Pooling::kMean}, {"cls", Pooling::kCls}, {"lasttoken", Pooling::kLast}}};
+  constexpr std::array<std::pair<const char*, const char*>, 3> kFlags = {
+      {{"pooling_mode_mean_tokens", "mean"},
+       {"pooling_mode_cls_token", "cls"},
+       {"pooling_mode_lasttoken", "lasttoken"}}};
+  config.require("include_prompt", true);
+  for (const char* field : {"word_embedding_dimension", "embedding_dimension"}) {
+    if (config.count(field, hidden_size) != hidden_size) {
+      fail("{}: field {} is {}, but the encoder's hidden_size {}", config.origin(), field,
+           config.count(field, 0), hidden_size);
+    }
+  }
+  std::string mode = config.text("pooling_mode", "");
+  if (mode.empty()) {
+    std::vector<std::string> modes;
+    for (const auto& [field, value] : config.json().items()) {
+      const auto* known = std::ranges::find(kFlags, field, &std::pair<const char*, const char*>::first);
+      if (known == kFlags.end() && field.starts_with("pooling_mode_")) config.require(field, false);
+    }
+    for (const auto& [field, name] : kFlags) {
+      if (config.flag(field, std::string_view(name) == "mean")) modes.emplace_back(name);
+    }
+    if (modes.size() != 1) {
+      fail("{}: {} pooling modes ({}), of which one is supported", config.origin(), modes.size(),
+           fmt::join(modes, ", "));
+    }
+    mode = modes.front();
+  }
+  for (const auto& [name, pooling] : kModes) {
+    if (mode == name) return pooling;
+  }
+  fail("{}: field pooling_mode is '{}', which is not supported; mean, cls and lasttoken are", config.origin(),
+       mode);
+}
+
+/// A special token is a text, or an object with the text in it.
+void copy_special_token(const JsonObject& from, const char* field, Json& to) {
+  if (!from.has(field) || to.contains(field)) return;
+  const Json& token = from.json()[field];
+  const Json& text = token.is_object() ? token.value("content", Json()) : token;
+  if (!text.is_string()) fail("{}: field {} is not a text", from.origin(), field);
+  to[field] = text;
+}
+
+Json read_tokenizer_config(const fs::path& folder) {
+  const JsonObject config = read_if_there(folder / "tokenizer_config.json");
+  config.require_absent("auto_map");
+  Json kept = Json::object();
+  for (const char* field : kTokenizerFields) {
+    if (config.has(field)) kept[field] = config.json()[field];
+  }
+  // Where there is none, transformers writes a number of 31 digits.
+  const Json length = config.json().value("model_max_length", Json());
+  const bool is_length = length.is_number_unsigned() && length.get<std::uint64_t>() <= kMaxLength;
+  if (is_length) kept["model_max_length"] = length;
+  for (const char* field : kSpecialTokens) copy_special_token(config, field, kept);
+  const JsonObject special = read_if_there(folder / "special_tokens_map.json");
+  for (const char* field : kSpecialTokens) copy_special_token(special, field, kept);
+  return kept;
+}
+
+/// A vocabulary alone is that of BERT's uncased tokenizer; for another, tokenizer.json must say so.
+void check_plain_vocabulary(const fs::path& folder) {
+  const JsonObject config = read_if_there(folder / "tokenizer_config.json");
+  try {
+    for (const char* field : {"do_lower_case", "do_basic_tokenize", "tokenize_chinese_chars"}) {
+      config.require(field, true);
+    }
+    config.require("strip_accents", true);
+  } catch (const Error& problem) {
+    fail(
+        "{} with a vocab.txt; give the folder a tokenizer.json, as transformers' save_pretrained() writes it",
+        problem.what());
+  }
+}
+
+void read_tokenizer(PretrainedFolder& found) {
+  for (const char* name : {"tokenizer.json", "vocab.txt"}) {
+    if (!is_there(found.transformer / name)) continue;
+    found.tokenizer_file = name;
+    found.tokenizer = read_small_file(found.transformer / name, kMaxTokenizer);
+    if (found.tokenizer_file == "vocab.txt") check_plain_vocabulary(found.transformer);
+    return;
+  }
+  fail("{}: has neither tokenizer.json nor vocab.txt; other tokenizers are not supported",
+       found.transformer.string());
+}
+
+/// The length at which sentence-transformers cuts texts, special tokens included.
+std::int64_t read_max_length(const JsonObject& sentences, const Json& tokenizer_config, std::int64_t most) {
+  if (sentences.has("max_seq_length")) {
+    return std::min<std::int64_t>(sentences.count("max_seq_length"), most);
+  }
+  return tokenizer_config.contains("model_max_length")
+             ? std::min(tokenizer_config["model_max_length"].get<std::int64_t>(), most)
+             : most;
+}
+
+void read_prompts(const fs::path& folder, PretrainedFolder& found) {
+  const JsonObject config = read_if_there(folder / "config_sentence_transformers.json");
+  for (const char* field : {"prompts", "default_prompt_name", "similarity_fn_name"}) {
+    if (config.has(field)) found.settings[field] = config.json()[field];
+  }
+  const JsonObject prompts(found.settings.value("prompts", Json::object()), config.origin() + ": prompts");
+  for (const auto& [name, prompt] : prompts.json().items()) prompts.text(name, "");
+  const std::string name = config.text("default_prompt_name", "");
+  if (name.empty()) return;
+  found.notes.push_back(
+      fmt::format("default_prompt_name is '{}': sentence-transformers begins every text with that prompt, "
+                  "Toller does not",
+                  name));
+}
+
+/// Versions from 5.4 on say which of the transformer's results is pooled: {"text": {"method_output_name"}}.
+void require_last_hidden_state(const JsonObject& sentences) {
+  if (!sentences.has("modality_config")) return;
+  const JsonObject modalities(sentences.json()["modality_config"], sentences.origin() + ": modality_config");
+  if (!modalities.has("text")) return;
+  const JsonObject text(modalities.json()["text"], modalities.origin() + ": text");
+  text.require("method", "forward");
+  text.require("method_output_name", "last_hidden_state");
+}
+
+void read_settings(const fs::path& folder, PretrainedFolder& found) {
+  const JsonObject sentences = read_if_there(found.transformer / "sentence_bert_config.json");
+  sentences.require("transformer_task", "feature-extraction");
+  sentences.require("module_output_name", "token_embeddings");
+  require_last_hidden_state(sentences);
+  found.settings["tokenizer_config"] = read_tokenizer_config(found.transformer);
+  found.settings["max_seq_length"] =
+      read_max_length(sentences, found.settings["tokenizer_config"], found.encoder.max_positions);
+  if (sentences.flag("do_lower_case", false)) {
+    found.settings["do_lower_case"] = true;
+    found.notes.emplace_back(
+        "sentence_bert_config.json: do_lower_case: Toller leaves lower-casing to the tokenizer");
+  }
+  read_prompts(folder, found);
+  const std::size_t size = found.settings.dump().size();
+  if (size > kMaxSettings) {
+    fail("{}: prompts and settings of the tokenizer have {} bytes, more than the {} that a checkpoint keeps",
+         folder.string(), size, kMaxSettings);
+  }
+}
+
+/// The settings of the model that was imported in the beginning; an empty object if none was.
+JsonObject settings_of(const CheckpointReader& model) {
+  const Json* origin = &model.meta().origin;
+  while (origin->is_object() && !origin->contains(kPretrainedSettings)) {
+    if (origin->contains("init_origin")) {
+      origin = &origin->at("init_origin");
+      continue;
+    }
+    const auto sources = origin->find("sources");
+    const bool is_fused = sources != origin->end() && sources->is_array() && !sources->empty() &&
+                          sources->front().is_object() && sources->front().contains("origin");
+    if (!is_fused) break;
+    origin = &sources->front().at("origin");
+  }
+  const bool found = origin->is_object() && origin->contains(kPretrainedSettings);
+  return {found ? origin->at(kPretrainedSettings) : Json::object(),
+          fmt::format("{}: origin: {}", model.path().string(), kPretrainedSettings)};
+}
+
+/// Which of the files of such a folder the model's tokenizer is.
+std::string tokenizer_file_of(const CheckpointReader& model) {
+  const std::string& bytes = model.meta().tokenizer;
+  if (bytes.empty()) fail("{}: holds no tokenizer, so it cannot be exported", model.path().string());
+  const std::size_t begin = bytes.find_first_not_of(" \t\r\n");
+  if (begin != std::string::npos && bytes[begin] == '{') return "tokenizer.json";
+  const std::string lines = "\n" + bytes;
+  if (lines.find("\n[UNK]\n") != std::string::npos || lines.find("\n[UNK]\r\n") != std::string::npos) {
+    return "vocab.txt";
+  }
+  fail("{}: has a sentencepiece tokenizer, export of which is not supported yet", model.path().string());
+}
+
+/// As transformers would write it for this tokenizer, if the model did not bring one.
+Json default_tokenizer_config(const std::string& bytes, std::int64_t max_length) {
+  Json config = {{"model_max_length", max_length},
+                 {"unk_token", "[UNK]"},
+                 {"sep_token", "[SEP]"},
+                 {"pad_token", "[PAD]"},
+                 {"cls_token", "[CLS]"},
+                 {"mask_token", "[MASK]"},
+                 {"tokenizer_class", "BertTokenizer"}};
+  const Json tokenizer = Json::parse(bytes, nullptr, false);
+  const Json normalizer = tokenizer.is_object() ? tokenizer.value("normalizer", Json()) : Json();
+  if (!normalizer.is_object()) return config;
+  config["do_lower_case"] = normalizer.value("lowercase", Json(true));
+  config["strip_accents"] = normalizer.value("strip_accents", Json());
+  config["tokenize_chinese_chars"] = normalizer.value("handle_chinese_chars", Json(true));
+  return config;
+}
+
+nlohmann::ordered_json modules_json(bool normalize) {
+  const auto module = [](int index, const char* path, const char* type) {
+    return nlohmann::ordered_json{{"idx", index},
+                                  {"name", std::to_string(index)},
+                                  {"path", path},
+                                  {"type", fmt::format("sentence_transformers.models.{}", type)}};
+  };
+  auto modules =
+      nlohmann::ordered_json::array({module(0, "", "Transformer"), module(1, "1_Pooling", "Pooling")});
+  if (normalize) modules.push_back(module(2, "2_Normalize", "Normalize"));
+  return modules;
+}
+
+nlohmann::ordered_json pooling_json(const EncoderConfig& encoder) {
+  return {{"word_embedding_dimension", encoder.hidden_size},
+          {"pooling_mode_cls_token", encoder.pooling == Pooling::kCls},
+          {"pooling_mode_mean_tokens", encoder.pooling == Pooling::kMean},
+          {"pooling_mode_max_tokens", false},
+          {"pooling_mode_mean_sqrt_len_tokens", false},
+          {"pooling_mode_weightedmean_tokens", false},
+          {"pooling_mode_lasttoken", encoder.pooling == Pooling::kLast},
+          {"include_prompt", true}};
+}
+
+}  // namespace
+
+PretrainedFolder read_pretrained_folder(const fs::path& folder, const PoolingChoice& choice) {
+  std::error_code error;
+  if (!fs::is_directory(folder, error)) fail("{}: is not a folder", folder.string());
+  PretrainedFolder found;
+  found.settings = Json::object();
+  Modules modules;
+  found.has_modules = is_there(folder / "modules.json");
+  if (found.has_modules) modules = read_modules(folder / "modules.json");
+  found.transformer = modules.transformer.empty() ? folder : folder / modules.transformer;
+
+  const JsonObject config(found.transformer / "config.json");
+  found.encoder = encoder_from_bert_config(config);
+  if (config.has("pad_token_id")) found.settings["pad_token_id"] = config.count("pad_token_id");
+  found.encoder.pooling = choice.pooling;
+  found.encoder.normalize = choice.normalize;
+  if (modules.pooling) {
+    found.encoder.pooling =
+        read_pooling(JsonObject(folder / *modules.pooling / "config.json"), found.encoder.hidden_size);
+    found.encoder.normalize = modules.normalize.has_value();
+  }
+  read_tokenizer(found);
+  read_settings(folder, found);
+  return found;
+}
+
+void write_sentence_transformers_files(const CheckpointReader& model, const std::string& dtype,
+                                       const NewFolder& folder) {
+  const auto write = [&](const char* name, const nlohmann::ordered_json& json) {
+    folder.write(name, json.dump(2) + '\n');
+  };
+  const CheckpointMeta& meta = model.meta();
+  const JsonObject settings = settings_of(model);
+  const std::string tokenizer_file = tokenizer_file_of(model);
+  const std::int32_t max_length = settings.count("max_seq_length", meta.encoder.max_positions);
+
+  nlohmann::ordered_json config = bert_config_from_encoder(meta.encoder, dtype);
+  if (settings.has("pad_token_id")) config["pad_token_id"] = settings.count("pad_token_id");
+  write("config.json", config);
+  write("modules.json", modules_json(meta.encoder.normalize));
+  write("1_Pooling/config.json", pooling_json(meta.encoder));
+  write("sentence_bert_config.json",
+        {{"max_seq_length", max_length}, {"do_lower_case", settings.flag("do_lower_case", false)}});
+  const Json& kept = settings.json();
+  write("config_sentence_transformers.json",
+        {{"prompts", kept.value("prompts", Json::object())},
+         {"default_prompt_name", kept.value("default_prompt_name", Json())},
+         {"similarity_fn_name",
+          kept.value("similarity_fn_name", Json(meta.encoder.normalize ? "cosine" : "dot"))}});
+  folder.write(tokenizer_file, meta.tokenizer);
+  Json tokenizer_config = default_tokenizer_config(meta.tokenizer, max_length);
+  tokenizer_config.update(
+      JsonObject(kept.value("tokenizer_config", Json::object()), settings.origin() + ": tokenizer_config")
+          .json());
+  write("tokenizer_config.json", tokenizer_config);
+}
+
+}  // namespace toller

@@ -1,0 +1,37 @@
+// Models of sentence-transformers and of Hugging Face's transformers → checkpoints, and back. Encoders in
+// BERT's form: BERT, MiniLM, E5, BGE, GTE and others whose model_type is "bert".
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/pretrained_folder.h"
+#include "io/safetensors.h"
+
+namespace toller {
+
+struct ImportReport {
+  PretrainedFolder folder;
+  ParameterTable table;
+  std::vector<std::string> files;   ///< with the weights
+  std::vector<std::string> unused;  ///< tensors that are not the encoder's: pooler.*, cls.*
+};
+
+/// Writes the checkpoint `out`: parameters as they are (float64 rounded to float32), the bytes of the
+/// tokenizer's file, and PretrainedFolder::settings in the origin. Tensors may be called "bert.…", and gains
+/// and biases of norms gamma and beta, as in old files. Throws Error naming file and field or tensor for what
+/// is missing, unknown, of another shape, not finite or not supported.
+ImportReport import_pretrained(const std::filesystem::path& folder, const PoolingChoice& choice,
+                               const std::filesystem::path& out);
+
+/// fp32, bf16 or fp16; `what` is named if it is none of these.
+SafetensorsType export_type_from_name(const std::string& what, const std::string& name);
+
+/// Makes the folder `out`, new or empty: one that sentence-transformers loads without code of its own. Throws
+/// Error for values that are not in the type, naming the tensor, and for a tokenizer that cannot be exported.
+void export_sentence_transformers(const CheckpointReader& model, SafetensorsType type,
+                                  const std::filesystem::path& out);
+
+}  // namespace toller

