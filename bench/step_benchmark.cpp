@@ -150,7 +150,7 @@ class Runner {
     for (const std::int32_t row : batch.documents) add(store_.documents.row(row));
     return chunks;
   }
-  PackedSequences input_of(const PackedBatch& chunk) const { return chunk.sequences(config_.max_positions); }
+  PackedSequences input_of(const PackedBatch& chunk) const { return chunk.sequences(config_.max_tokens()); }
 
   EncoderConfig config_;
   ParameterTable table_;

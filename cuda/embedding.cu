@@ -35,10 +35,10 @@ __device__ __forceinline__ void look_up(const RowPart<V, Threads>& part, const E
   const T* word = p.word + std::int64_t{p.rows.token[row]} * part.hidden;
   const T* position = p.position + std::int64_t{p.rows.place[row]} * part.hidden;
   part.for_vectors([&](int index, int column) {
-    float a[V], b[V], c[V];
+    float a[V], b[V], c[V] = {};
     load(word + column, a);
     load(position + column, b);
-    load(p.type + column, c);
+    if (p.type != nullptr) load(p.type + column, c);
 #pragma unroll
     for (int i = 0; i < V; ++i) s[index + i] = to_float(from_float<T>(a[i] + b[i] + c[i]));
     store_at<V>(p.sum + row * part.hidden + column, index, s);
@@ -154,7 +154,7 @@ void embed_norm_backward(const EmbeddingRows& rows, std::int64_t hidden, T* dy, 
     add_partials(blocks, hidden, 2 * hidden, workspace, dgain, stream);
     add_partials(blocks, hidden, 2 * hidden, workspace + hidden, dbias, stream);
   });
-  column_sums(rows.rows, hidden, dy, dtype, workspace, stream);
+  if (dtype != nullptr) column_sums(rows.rows, hidden, dy, dtype, workspace, stream);
 }
 
 template <class T>

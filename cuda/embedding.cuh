@@ -38,14 +38,15 @@ struct EmbeddingRows {
   const std::int64_t* global_row = nullptr;  ///< may be null where nothing is dropped
 };
 
-/// sum [rows, hidden] = word[token] + position[place] + type[0]; y = dropout(norm(sum)).
+/// sum [rows, hidden] = word[token] + position[place] + type[0]; y = dropout(norm(sum)). `type` may be null.
 template <class T>
 void embed(const EmbeddingRows& rows, std::int64_t hidden, const T* word, const T* position, const T* type,
            const T* gain, const T* bias, float epsilon, const Dropout& dropout, T* sum, float* mean,
            float* rstd, T* y, cudaStream_t stream);
 
 /// Through dropout and norm: `dy` is overwritten with the gradient of `sum`; dgain, dbias and dtype [hidden]
-/// are added to. The workspace is the larger of norm_backward_workspace and column_sums_workspace.
+/// are added to; `dtype` may be null. The workspace is the larger of norm_backward_workspace and
+/// column_sums_workspace.
 template <class T>
 void embed_norm_backward(const EmbeddingRows& rows, std::int64_t hidden, T* dy, const T* sum,
                          const float* mean, const float* rstd, const T* gain, const Dropout& dropout,

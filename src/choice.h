@@ -36,4 +36,14 @@ E value_of_word(const std::string& what, const std::string& given,
   fail_unknown(what, given, known);
 }
 
+/// The other way: the word for `value`.
+template <class E, std::size_t n>
+std::string name_of_value(const std::string& what, E value,
+                          const std::array<std::pair<E, const char*>, n>& words) {
+  for (const auto& [known, word] : words) {
+    if (known == value) return word;
+  }
+  fail("{} {} has no name", what, static_cast<int>(value));
+}
+
 }  // namespace toller

@@ -7,7 +7,7 @@
 
 #include "error.h"
 #include "io/strict_json.h"
-#include "model/bert_config.h"
+#include "model/pretrained_architecture.h"
 
 namespace toller {
 namespace {
@@ -21,8 +21,8 @@ constexpr std::size_t kMaxSettings = 16 << 10;
 
 constexpr std::array<const char*, 5> kSpecialTokens = {"unk_token", "sep_token", "pad_token", "cls_token",
                                                        "mask_token"};
-constexpr std::array<const char*, 4> kTokenizerFields = {"tokenizer_class", "do_lower_case", "strip_accents",
-                                                         "tokenize_chinese_chars"};
+constexpr std::array<const char*, 5> kTokenizerFields = {"tokenizer_class", "do_lower_case", "strip_accents",
+                                                         "tokenize_chinese_chars", "model_input_names"};
 /// Tokens of a text, in tokenizer_config.json; a larger number stands for none.
 constexpr std::uint64_t kMaxLength = 1'000'000'000;
 
@@ -204,7 +204,7 @@ void read_settings(const fs::path& folder, PretrainedFolder& found) {
   require_last_hidden_state(sentences);
   found.settings["tokenizer_config"] = read_tokenizer_config(found.transformer);
   found.settings["max_seq_length"] =
-      read_max_length(sentences, found.settings["tokenizer_config"], found.encoder.max_positions);
+      read_max_length(sentences, found.settings["tokenizer_config"], found.encoder.max_tokens());
   if (sentences.flag("do_lower_case", false)) {
     found.settings["do_lower_case"] = true;
     found.notes.emplace_back(
@@ -251,17 +251,12 @@ std::string tokenizer_file_of(const CheckpointReader& model) {
 }
 
 /// As transformers would write it for this tokenizer, if the model did not bring one.
-Json default_tokenizer_config(const std::string& bytes, std::int64_t max_length) {
-  Json config = {{"model_max_length", max_length},
-                 {"unk_token", "[UNK]"},
-                 {"sep_token", "[SEP]"},
-                 {"pad_token", "[PAD]"},
-                 {"cls_token", "[CLS]"},
-                 {"mask_token", "[MASK]"},
-                 {"tokenizer_class", "BertTokenizer"}};
-  const Json tokenizer = Json::parse(bytes, nullptr, false);
+Json default_tokenizer_config(const CheckpointMeta& meta, std::int64_t max_length) {
+  Json config = default_tokenizer_settings(meta.encoder.architecture);
+  config["model_max_length"] = max_length;
+  const Json tokenizer = Json::parse(meta.tokenizer, nullptr, false);
   const Json normalizer = tokenizer.is_object() ? tokenizer.value("normalizer", Json()) : Json();
-  if (!normalizer.is_object()) return config;
+  if (!normalizer.is_object() || normalizer.value("type", Json()) != "BertNormalizer") return config;
   config["do_lower_case"] = normalizer.value("lowercase", Json(true));
   config["strip_accents"] = normalizer.value("strip_accents", Json());
   config["tokenize_chinese_chars"] = normalizer.value("handle_chinese_chars", Json(true));
@@ -305,7 +300,7 @@ PretrainedFolder read_pretrained_folder(const fs::path& folder, const PoolingCho
   found.transformer = modules.transformer.empty() ? folder : folder / modules.transformer;
 
   const JsonObject config(found.transformer / "config.json");
-  found.encoder = encoder_from_bert_config(config);
+  found.encoder = encoder_from_pretrained_config(config);
   if (config.has("pad_token_id")) found.settings["pad_token_id"] = config.count("pad_token_id");
   found.encoder.pooling = choice.pooling;
   found.encoder.normalize = choice.normalize;
@@ -327,10 +322,12 @@ void write_sentence_transformers_files(const CheckpointReader& model, const std:
   const CheckpointMeta& meta = model.meta();
   const JsonObject settings = settings_of(model);
   const std::string tokenizer_file = tokenizer_file_of(model);
-  const std::int32_t max_length = settings.count("max_seq_length", meta.encoder.max_positions);
+  const std::int32_t max_length = settings.count("max_seq_length", meta.encoder.max_tokens());
 
-  nlohmann::ordered_json config = bert_config_from_encoder(meta.encoder, dtype);
-  if (settings.has("pad_token_id")) config["pad_token_id"] = settings.count("pad_token_id");
+  nlohmann::ordered_json config = pretrained_config_from_encoder(meta.encoder, dtype);
+  if (!config.contains("pad_token_id") && settings.has("pad_token_id")) {
+    config["pad_token_id"] = settings.count("pad_token_id");
+  }
   write("config.json", config);
   write("modules.json", modules_json(meta.encoder.normalize));
   write("1_Pooling/config.json", pooling_json(meta.encoder));
@@ -343,7 +340,7 @@ void write_sentence_transformers_files(const CheckpointReader& model, const std:
          {"similarity_fn_name",
           kept.value("similarity_fn_name", Json(meta.encoder.normalize ? "cosine" : "dot"))}});
   folder.write(tokenizer_file, meta.tokenizer);
-  Json tokenizer_config = default_tokenizer_config(meta.tokenizer, max_length);
+  Json tokenizer_config = default_tokenizer_config(meta, max_length);
   tokenizer_config.update(
       JsonObject(kept.value("tokenizer_config", Json::object()), settings.origin() + ": tokenizer_config")
           .json());

@@ -1,6 +1,6 @@
 // Folders of sentence-transformers and of Hugging Face's transformers, all but their weights: what there is
-// beside a BERT encoder, read and written.
-//   config.json                        the encoder (model/bert_config.h)
+// beside an encoder's weights, read and written.
+//   config.json                        the encoder (model/pretrained_architecture.h)
 //   modules.json, 1_Pooling/           pooling, and whether embeddings have unit length
 //   sentence_bert_config.json          the length at which texts are cut
 //   config_sentence_transformers.json  prompts

@@ -9,6 +9,7 @@
 #include "choice.h"
 #include "error.h"
 #include "io/strict_json.h"
+#include "model/pretrained_architecture.h"
 
 namespace toller {
 namespace {
@@ -37,35 +38,20 @@ fs::path weights_of(const fs::path& folder) {
                   : "");
 }
 
-/// What the table would call a tensor of the file.
-std::string model_name(std::string name) {
-  constexpr std::string_view kPrefix = "bert.";
-  if (name.starts_with(kPrefix)) name.erase(0, kPrefix.size());
-  for (const auto& [old, now] :
-       {std::pair("LayerNorm.gamma", "LayerNorm.weight"), std::pair("LayerNorm.beta", "LayerNorm.bias")}) {
-    if (name.ends_with(old)) name.replace(name.size() - std::string_view(old).size(), std::string::npos, now);
-  }
-  return name;
-}
-
-/// Heads that embeddings do not go through, and tables of 0, 1, 2, … that old versions wrote.
-bool is_beside_the_encoder(const std::string& name) {
-  return name.starts_with("pooler.") || name.starts_with("cls.") || name == "embeddings.position_ids" ||
-         name == "embeddings.token_type_ids";
-}
-
-/// The names of the file's tensors by the table's; those that are not used go to `unused`.
-std::map<std::string, std::string> match_tensors(const SafetensorsReader& weights,
+/// The names of the file's tensors by those that pretrained_tensor_name() gives to the table's; those that
+/// are not used go to `unused`.
+std::map<std::string, std::string> match_tensors(const SafetensorsReader& weights, Architecture architecture,
                                                  const ParameterTable& table,
                                                  std::vector<std::string>& unused) {
   std::map<std::string, std::string> stored;
   for (const TensorView& tensor : table.tensors()) {
-    if (tensor.name != kLogTemperature) stored[tensor.name] = "";
+    if (tensor.name != kLogTemperature) stored[pretrained_tensor_name(architecture, tensor.name)] = "";
   }
   for (const auto& [name, info] : weights.tensors()) {
-    const auto place = stored.find(model_name(name));
+    const std::string bare = bare_tensor_name(architecture, name);
+    const auto place = stored.find(bare);
     if (place == stored.end()) {
-      if (!is_beside_the_encoder(model_name(name))) {
+      if (!is_beside_the_encoder(architecture, bare)) {
         fail("{}: is no tensor of this encoder", weights.label(name));
       }
       unused.push_back(name);
@@ -78,8 +64,9 @@ std::map<std::string, std::string> match_tensors(const SafetensorsReader& weight
   }
   for (const TensorView& tensor : table.tensors()) {
     if (tensor.name == kLogTemperature) continue;
-    const std::string& name = stored[tensor.name];
-    if (name.empty()) fail("{}: tensor {} is missing", weights.files().front().string(), tensor.name);
+    const std::string bare = pretrained_tensor_name(architecture, tensor.name);
+    const std::string& name = stored[bare];
+    if (name.empty()) fail("{}: tensor {} is missing", weights.files().front().string(), bare);
     const std::vector<std::int64_t>& shape = weights.info(name).shape;
     if (shape != tensor.shape) {
       fail("{}: has shape [{}], but config.json makes it [{}]", weights.label(name), fmt::join(shape, ", "),
@@ -115,7 +102,8 @@ std::string dtype_name(SafetensorsType type) {
 void write_weights(const CheckpointReader& model, SafetensorsType type, const fs::path& path) {
   std::vector<SafetensorsEntry> entries;
   for (const TensorView& tensor : model.table().tensors()) {
-    if (tensor.name != kLogTemperature) entries.push_back({tensor.name, tensor.shape});
+    if (tensor.name == kLogTemperature) continue;
+    entries.push_back({pretrained_tensor_name(model.meta().encoder.architecture, tensor.name), tensor.shape});
   }
   SafetensorsWriter out(path, type, std::move(entries));
   std::vector<float> values;
@@ -140,7 +128,8 @@ ImportReport import_pretrained(const fs::path& folder, const PoolingChoice& choi
   }
   ParameterTable table(found.encoder);
   std::vector<std::string> unused, files;
-  const auto stored = match_tensors(weights, table, unused);
+  const Architecture architecture = found.encoder.architecture;
+  const auto stored = match_tensors(weights, architecture, table, unused);
   for (const fs::path& file : weights.files()) files.push_back(file.string());
 
   CheckpointMeta meta;
@@ -152,7 +141,7 @@ ImportReport import_pretrained(const fs::path& folder, const PoolingChoice& choi
     if (tensor.name == kLogTemperature) {
       writer.write_rows(tensor, 0, std::span<const float>(std::array{0.0F}));
     } else {
-      copy_tensor(weights, stored.at(tensor.name), tensor, writer);
+      copy_tensor(weights, stored.at(pretrained_tensor_name(architecture, tensor.name)), tensor, writer);
     }
   }
   writer.commit();

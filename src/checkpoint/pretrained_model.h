@@ -1,5 +1,5 @@
-// Models of sentence-transformers and of Hugging Face's transformers → checkpoints, and back. Encoders in
-// BERT's form: BERT, MiniLM, E5, BGE, GTE and others whose model_type is "bert".
+// Models of sentence-transformers and of Hugging Face's transformers → checkpoints, and back. Encoders
+// whose model_type is one of those in model/pretrained_architecture.h.
 #pragma once
 
 #include <filesystem>
@@ -16,13 +16,13 @@ struct ImportReport {
   PretrainedFolder folder;
   ParameterTable table;
   std::vector<std::string> files;   ///< with the weights
-  std::vector<std::string> unused;  ///< tensors that are not the encoder's: pooler.*, cls.*
+  std::vector<std::string> unused;  ///< tensors that are not the encoder's: pooler.*, lm_head.*
 };
 
 /// Writes the checkpoint `out`: parameters as they are (float64 rounded to float32), the bytes of the
-/// tokenizer's file, and PretrainedFolder::settings in the origin. Tensors may be called "bert.…", and gains
-/// and biases of norms gamma and beta, as in old files. Throws Error naming file and field or tensor for what
-/// is missing, unknown, of another shape, not finite or not supported.
+/// tokenizer's file, and PretrainedFolder::settings in the origin. Tensors may be called "bert.…" (or so),
+/// and gains and biases of norms gamma and beta, as in old files. Throws Error naming file and field or
+/// tensor for what is missing, unknown, of another shape, not finite or not supported.
 ImportReport import_pretrained(const std::filesystem::path& folder, const PoolingChoice& choice,
                                const std::filesystem::path& out);
 

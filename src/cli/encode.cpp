@@ -74,7 +74,7 @@ TokenTable tokenize(const std::vector<TextRecord>& records, const CheckpointRead
   }
   TokenTable table;
   for (const TextRecord& record : records) {
-    table.append(tokenizer.encode(record.text, meta.encoder.max_positions), record.id);
+    table.append(tokenizer.encode(record.text, meta.encoder.max_tokens()), record.id);
   }
   return table;
 }

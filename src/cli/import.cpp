@@ -36,7 +36,7 @@ po::options_description declare_options() {
 void print_report(const ImportReport& report, const std::string& out) {
   const EncoderConfig& encoder = report.folder.encoder;
   fmt::print("{}: {} layers of {}, {} heads, {} positions, vocabulary of {}: {} parameters\n", out,
-             encoder.layers, encoder.hidden_size, encoder.heads, encoder.max_positions,
+             encoder.layers, encoder.hidden_size, encoder.heads, encoder.max_tokens(),
              encoder.vocabulary_size, report.table.size());
   fmt::print("embeddings: {} pooling, {}\n", pooling_name(encoder.pooling),
              encoder.normalize ? "unit length" : "not normalised");

@@ -113,11 +113,11 @@ class Ops : public virtual DeviceMemory {
   // ---- embedding and norm
   // -------------------------------------------------------------------------------------
   /// sum [tokens, h] = word[token] + position[place in the sequence] + type[0]; y = dropout(norm(sum)).
-  /// mean and rstd [tokens] are kept for the backward pass.
+  /// mean and rstd [tokens] are kept for the backward pass. `type` may be null: nothing is added.
   virtual void embed(const PackedSequences& sequences, std::int64_t hidden, const T* word, const T* position,
                      const T* type, const T* gain, const T* bias, double epsilon, const Dropout& dropout,
                      T* sum, Real* mean, Real* rstd, T* y) = 0;
-  /// All d* are added to. `dy` [tokens, h] is overwritten with the gradient of `sum`.
+  /// All d* are added to; `dtype` may be null. `dy` [tokens, h] is overwritten with the gradient of `sum`.
   virtual void embed_backward(const PackedSequences& sequences, std::int64_t hidden, T* dy, const T* sum,
                               const Real* mean, const Real* rstd, const T* gain, const Dropout& dropout,
                               Real* dword, Real* dposition, Real* dtype, Real* dgain, Real* dbias) = 0;

@@ -84,7 +84,7 @@ class Embedder::ModelOn : public Embedder::Model {
     pack_.clear();
     std::int64_t row = begin;
     for (; row < last && (row == begin || pack_.token_count() + table.length(row) <= most); ++row) {
-      pack_.add(table.row(row), config_.max_positions, 0);
+      pack_.add(table.row(row), config_.max_tokens(), 0);
     }
     return row;
   }
@@ -95,7 +95,7 @@ class Embedder::ModelOn : public Embedder::Model {
     ops_.begin_step();
     arena_.reset();
     RealOf<T>* embeddings = arena_.template take<RealOf<T>>(rows * full);
-    encoder_.encode(parameters_, ops_.upload_sequences(pack_.sequences(config_.max_positions)), {}, arena_,
+    encoder_.encode(parameters_, ops_.upload_sequences(pack_.sequences(config_.max_tokens())), {}, arena_,
                     embeddings);
     if constexpr (std::is_same_v<RealOf<T>, float>) {
       if (kept_ == full) {

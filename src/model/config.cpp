@@ -24,6 +24,12 @@ constexpr std::array<Preset, 4> kPresets = {{
     {"base", 12, 768, 12, 3072},
 }};
 
+constexpr std::array<std::pair<Architecture, const char*>, 4> kArchitectures = {
+    {{Architecture::kBert, "bert"},
+     {Architecture::kDistilBert, "distilbert"},
+     {Architecture::kRoberta, "roberta"},
+     {Architecture::kXlmRoberta, "xlm-roberta"}}};
+
 constexpr std::array<std::pair<Pooling, const char*>, 3> kPoolings = {
     {{Pooling::kMean, "mean"}, {Pooling::kCls, "cls"}, {Pooling::kLast, "last"}}};
 
@@ -35,21 +41,31 @@ void require_positive(std::int32_t value, const char* field) {
   require(value >= 1, field, fmt::format("is {}, must be at least 1", value));
 }
 
+void require_between(std::int32_t value, std::int32_t least, std::int32_t most, const char* field) {
+  require(value >= least && value <= most, field,
+          fmt::format("is {}, must lie between {} and {}", value, least, most));
+}
+
 void require_rate(double value, const char* field) {
   require(value >= 0 && value < 1, field, fmt::format("is {}, must lie in [0, 1)", value));
 }
 
 }  // namespace
 
+Architecture architecture_from_name(const std::string& what, const std::string& name) {
+  return value_of_word(what, name, kArchitectures);
+}
+
+std::string architecture_name(Architecture architecture) {
+  return name_of_value("architecture", architecture, kArchitectures);
+}
+
 Pooling pooling_from_name(const std::string& name) {
   return value_of_word("pooling", name, kPoolings);
 }
 
 std::string pooling_name(Pooling pooling) {
-  for (const auto& [value, text] : kPoolings) {
-    if (value == pooling) return text;
-  }
-  fail("pooling {} has no name", static_cast<int>(pooling));
+  return name_of_value("pooling", pooling, kPoolings);
 }
 
 void EncoderConfig::validate() const {
@@ -59,7 +75,13 @@ void EncoderConfig::validate() const {
   require_positive(heads, "heads");
   require_positive(intermediate_size, "intermediate_size");
   require_positive(max_positions, "max_positions");
-  require_positive(type_vocabulary_size, "type_vocabulary_size");
+  if (architecture == Architecture::kDistilBert) {
+    require_between(type_vocabulary_size, 0, 0, "type_vocabulary_size");
+  } else {
+    require_positive(type_vocabulary_size, "type_vocabulary_size");
+  }
+  const bool has_offset = architecture == Architecture::kRoberta || architecture == Architecture::kXlmRoberta;
+  require_between(position_offset, has_offset ? 1 : 0, has_offset ? max_positions - 1 : 0, "position_offset");
   require(hidden_size % heads == 0, "heads",
           fmt::format("is {} and does not divide hidden_size {}", heads, hidden_size));
   require(layer_norm_eps > 0 && layer_norm_eps < 1, "layer_norm_eps",
@@ -90,20 +112,23 @@ EncoderConfig preset_config(const std::string& name) {
 }
 
 nlohmann::json to_json(const EncoderConfig& config) {
-  return {{"architecture", "bert"},
-          {"vocabulary_size", config.vocabulary_size},
-          {"hidden_size", config.hidden_size},
-          {"layers", config.layers},
-          {"heads", config.heads},
-          {"intermediate_size", config.intermediate_size},
-          {"max_positions", config.max_positions},
-          {"type_vocabulary_size", config.type_vocabulary_size},
-          {"layer_norm_eps", config.layer_norm_eps},
-          {"initializer_range", config.initializer_range},
-          {"hidden_dropout", config.hidden_dropout},
-          {"attention_dropout", config.attention_dropout},
-          {"pooling", pooling_name(config.pooling)},
-          {"normalize", config.normalize}};
+  nlohmann::json json = {{"architecture", architecture_name(config.architecture)},
+                         {"vocabulary_size", config.vocabulary_size},
+                         {"hidden_size", config.hidden_size},
+                         {"layers", config.layers},
+                         {"heads", config.heads},
+                         {"intermediate_size", config.intermediate_size},
+                         {"max_positions", config.max_positions},
+                         {"type_vocabulary_size", config.type_vocabulary_size},
+                         {"layer_norm_eps", config.layer_norm_eps},
+                         {"initializer_range", config.initializer_range},
+                         {"hidden_dropout", config.hidden_dropout},
+                         {"attention_dropout", config.attention_dropout},
+                         {"pooling", pooling_name(config.pooling)},
+                         {"normalize", config.normalize}};
+  // Files of BERT's form are the same as before there was any other.
+  if (config.position_offset != 0) json["position_offset"] = config.position_offset;
+  return json;
 }
 
 EncoderConfig encoder_config_from_json(const nlohmann::json& json, const std::string& origin) {
@@ -122,15 +147,13 @@ EncoderConfig encoder_config_from_json(const nlohmann::json& json, const std::st
   };
   std::string architecture, pooling;
   read("architecture", architecture);
-  if (architecture != "bert") {
-    fail("{}: encoder config: architecture '{}' is not supported (bert is)", origin, architecture);
-  }
   read("vocabulary_size", config.vocabulary_size);
   read("hidden_size", config.hidden_size);
   read("layers", config.layers);
   read("heads", config.heads);
   read("intermediate_size", config.intermediate_size);
   read("max_positions", config.max_positions);
+  if (json.contains("position_offset")) read("position_offset", config.position_offset);
   read("type_vocabulary_size", config.type_vocabulary_size);
   read("layer_norm_eps", config.layer_norm_eps);
   read("initializer_range", config.initializer_range);
@@ -142,6 +165,7 @@ EncoderConfig encoder_config_from_json(const nlohmann::json& json, const std::st
     if (!known.contains(field)) fail("{}: encoder config: unknown field {}", origin, field);
   }
   try {
+    config.architecture = architecture_from_name("encoder config: architecture", architecture);
     config.pooling = pooling_from_name(pooling);
     config.validate();
   } catch (const Error& problem) {

@@ -1,4 +1,4 @@
-// Shape and choices of an encoder: BERT's, in Hugging Face's field names.
+// Shape and choices of an encoder: BERT's, and what its descendants have otherwise.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +7,14 @@
 #include <vector>
 
 namespace toller {
+
+/// As Hugging Face's model_type calls them. They compute the same but for the fields of EncoderConfig; what
+/// their files look like is in pretrained_architecture.h.
+enum class Architecture { kBert, kDistilBert, kRoberta, kXlmRoberta };
+
+std::string architecture_name(Architecture architecture);
+/// Throws Error that names `what` and the architectures there are.
+Architecture architecture_from_name(const std::string& what, const std::string& name);
 
 enum class Pooling {
   kMean,  ///< mean over all tokens of the text, special tokens included
@@ -18,13 +26,15 @@ Pooling pooling_from_name(const std::string& name);
 std::string pooling_name(Pooling pooling);
 
 struct EncoderConfig {
+  Architecture architecture = Architecture::kBert;
   std::int32_t vocabulary_size = 0;
   std::int32_t hidden_size = 0;
   std::int32_t layers = 0;
   std::int32_t heads = 0;
   std::int32_t intermediate_size = 0;
-  std::int32_t max_positions = 512;
-  std::int32_t type_vocabulary_size = 2;
+  std::int32_t max_positions = 512;       ///< rows of the position table
+  std::int32_t position_offset = 0;       ///< row of a text's first token; RoBERTa: id of the padding + 1
+  std::int32_t type_vocabulary_size = 2;  ///< DistilBERT: 0, no such table
   double layer_norm_eps = 1e-12;
   double initializer_range = 0.02;
   double hidden_dropout = 0.1;     ///< embeddings, attention output and feed-forward output
@@ -33,8 +43,10 @@ struct EncoderConfig {
   bool normalize = true;  ///< embeddings of unit length: scores are cosines
 
   std::int32_t head_size() const { return hidden_size / heads; }
+  /// The longest text that the encoder takes, special tokens included.
+  std::int32_t max_tokens() const { return max_positions - position_offset; }
   /// Throws Error naming the field: sizes below 1, heads that do not divide hidden_size, rates outside [0,
-  /// 1).
+  /// 1), positions and types that are not the architecture's.
   void validate() const;
 };
 

@@ -12,8 +12,9 @@ Encoder<T>::Encoder(const EncoderConfig& config, const ParameterTable& table, Op
   ops.check_sizes(config.hidden_size, config.heads);
   const auto offset = [&](const std::string& name) { return table.at(name).offset; };
   word_ = offset("embeddings.word_embeddings.weight");
-  position_ = offset("embeddings.position_embeddings.weight");
-  type_ = offset("embeddings.token_type_embeddings.weight");
+  position_ = offset("embeddings.position_embeddings.weight") +
+              std::int64_t{config.position_offset} * config.hidden_size;
+  if (config.type_vocabulary_size > 0) type_ = offset("embeddings.token_type_embeddings.weight");
   embedding_gain_ = offset("embeddings.LayerNorm.weight");
   embedding_bias_ = offset("embeddings.LayerNorm.bias");
   for (std::int32_t layer = 0; layer < config.layers; ++layer) {
@@ -116,7 +117,7 @@ void Encoder<T>::run(const T* parameters, const PackedSequences& sequences, cons
                      Activations<T>& kept) const {
   const std::int64_t h = config_.hidden_size;
   if (sequences.count == 0) return;
-  ops_.embed(sequences, h, parameters + word_, parameters + position_, parameters + type_,
+  ops_.embed(sequences, h, parameters + word_, parameters + position_, type_row(parameters),
              parameters + embedding_gain_, parameters + embedding_bias_, config_.layer_norm_eps,
              site(dropout, config_.hidden_dropout, 0), kept.embedding_sum, kept.embedding_mean,
              kept.embedding_rstd, kept.embedding_norm);
@@ -200,7 +201,7 @@ void Encoder<T>::backward(const T* parameters, const PackedSequences& sequences,
     ops_.embed_backward(sequences, h, scratch.dx, kept.embedding_sum, kept.embedding_mean,
                         kept.embedding_rstd, parameters + embedding_gain_,
                         site(dropout, config_.hidden_dropout, 0), gradients + word_, gradients + position_,
-                        gradients + type_, gradients + embedding_gain_, gradients + embedding_bias_);
+                        type_row(gradients), gradients + embedding_gain_, gradients + embedding_bias_);
   }
   if (ready) ready(0);
 }

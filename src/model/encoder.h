@@ -107,11 +107,18 @@ class Encoder {
   void layer_backward(const T* parameters, const PackedSequences& sequences, const DropoutState& dropout,
                       std::int64_t layer, const T* x, const typename Activations<T>::Layer& kept,
                       const Scratch& scratch, Real* gradients) const;
+  /// The row of the type table that all tokens read, or its gradient; null if there is no such table.
+  template <class V>
+  V* type_row(V* flat) const {
+    return config_.type_vocabulary_size > 0 ? flat + type_ : nullptr;
+  }
   Dropout site(const DropoutState& state, double rate, std::uint32_t number) const;
 
   EncoderConfig config_;
   Ops<T>& ops_;
-  std::int64_t word_, position_, type_, embedding_gain_, embedding_bias_;
+  std::int64_t word_, embedding_gain_, embedding_bias_;
+  std::int64_t position_;  ///< of a text's first token
+  std::int64_t type_ = 0;
   std::vector<LayerOffsets> offsets_;
 };
 

@@ -38,7 +38,9 @@ ParameterTable::ParameterTable(const EncoderConfig& config) {
 
   add("embeddings.word_embeddings.weight", {config.vocabulary_size, hidden}, true);
   add("embeddings.position_embeddings.weight", {config.max_positions, hidden}, true);
-  add("embeddings.token_type_embeddings.weight", {config.type_vocabulary_size, hidden}, true);
+  if (config.type_vocabulary_size > 0) {
+    add("embeddings.token_type_embeddings.weight", {config.type_vocabulary_size, hidden}, true);
+  }
   add_norm("embeddings.LayerNorm");
   for (std::int32_t layer = 0; layer < config.layers; ++layer) {
     const std::string prefix = fmt::format("encoder.layer.{}.", layer);

@@ -23,6 +23,10 @@ class ParameterTable {
   /// Slices in the order of the forward pass. Query, key and value weights (and biases) of a layer are
   /// adjacent, so that one matrix product serves all three. The last slice is the loss's
   /// `loss.log_temperature` [1].
+  ///
+  /// Tables have rows that no token of a batch reads, and some that none ever reads: types but the first, and
+  /// positions before EncoderConfig::position_offset. Their gradient is zero, so that the optimiser moves
+  /// them by weight decay alone, as PyTorch's does; without decay they keep their bits.
   explicit ParameterTable(const EncoderConfig& config);
 
   const std::vector<TensorView>& tensors() const { return tensors_; }

@@ -248,7 +248,7 @@ double Trainer<T>::epoch_at(std::int64_t step) const {
 template <class T>
 void Trainer<T>::check_fits(const CheckpointReader& model) const {
   check_same_tokenizer(model, data_.set(0).store);
-  const std::int32_t most = model.meta().encoder.max_positions;
+  const std::int32_t most = model.meta().encoder.max_tokens();
   if (most < longest_text()) {
     fail("{}: the model takes texts of at most {} tokens, the data has longer ones; give --max-length {}",
          model.path().string(), most, most);

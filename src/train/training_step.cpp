@@ -113,7 +113,7 @@ StepWork TrainingStep<T>::work(const Share& share) const {
   const double passes = share.recomputes ? 4 : 3;
   for (const PackedBatch& chunk : share.chunks) {
     work.tokens += chunk.token_count();
-    work.flops += passes * encoder_.forward_flops(chunk.sequences(config_.max_positions));
+    work.flops += passes * encoder_.forward_flops(chunk.sequences(config_.max_tokens()));
   }
   return work;
 }
@@ -211,7 +211,7 @@ StepWork TrainingStep<T>::run(const TrainingTask<T>& task, const GlobalBatch& ba
   ops_.begin_step();
   share_ = make_share(task.store, batch, options_.micro_batch);
   for (const PackedBatch& chunk : share_.chunks) {
-    share_.sequences.push_back(ops_.upload_sequences(chunk.sequences(config_.max_positions)));
+    share_.sequences.push_back(ops_.upload_sequences(chunk.sequences(config_.max_tokens())));
   }
   embeddings_.reset();
   const Embeddings embeddings = take_embeddings(share_, embeddings_);
@@ -230,7 +230,7 @@ StepMemory TrainingStep<T>::memory_needed(const TrainingTask<T>& task, const Glo
   Arena embeddings, activations, scratch, loss;
   take_embeddings(share, embeddings);
   for (const PackedBatch& chunk : share.chunks) {
-    const PackedSequences sequences = chunk.sequences(config_.max_positions);
+    const PackedSequences sequences = chunk.sequences(config_.max_tokens());
     if (share.recomputes) activations.reset();
     encoder_.take_forward(sequences, true, activations);
     scratch.reset();

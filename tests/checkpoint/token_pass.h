@@ -50,8 +50,8 @@ TokenPass<T> pass_over_tokens(const CheckpointReader& model,
                                   .token = tokens.data(),
                                   .count = std::ssize(texts),
                                   .tokens = std::ssize(tokens),
-                                  .max_length = config.max_positions,
-                                  .length_limit = config.max_positions};
+                                  .max_length = config.max_tokens(),
+                                  .length_limit = config.max_tokens()};
   std::vector<T> parameters(static_cast<std::size_t>(model.table().size()));
   model.read_parameters(std::span(parameters));
   const auto ops = make_cpu_ops<T>();

@@ -266,6 +266,27 @@ TEST(TrainingStepOnTheDevice, EveryPoolingMicroBatchesAndAccumulationAreTheCpus)
   }
 }
 
+// RoBERTa's positions, from an odd row on and up to the last, and DistilBERT's lack of types.
+TEST(TrainingStepOnTheDevice, EveryArchitectureIsTheCpus) {
+  const TokenStore store = small_store();
+  for (const Architecture architecture : {Architecture::kRoberta, Architecture::kDistilBert}) {
+    SCOPED_TRACE(architecture_name(architecture));
+    Setting setting;
+    setting.steps = 3;
+    setting.config.architecture = architecture;
+    if (architecture == Architecture::kDistilBert) {
+      setting.config.type_vocabulary_size = 0;
+    } else {
+      setting.config.position_offset = 3;
+      setting.config.max_positions = 33;
+    }
+    setting.config.validate();
+    const Outcome cpu = run_on(Where::kCpu, 1, setting, store);
+    expect_the_cpus(setting, run_on(Where::kGpuFloat, 2, setting, store), cpu);
+    EXPECT_LT(relative_distance(setting, run_on(Where::kGpuBfloat16, 2, setting, store), cpu), 0x1p-3);
+  }
+}
+
 // bfloat16 rounds by up to 2⁻⁹ of a value's binade. A path from a parameter to the loss and back goes through
 // about 30 roundings (two layers, forward and backward), which add up like a random walk to about 2⁻⁶ of a
 // gradient's size; the loss, a mean over queries of scores whose operands are rounded, keeps 2⁻⁸ and the norm

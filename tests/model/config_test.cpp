@@ -56,6 +56,39 @@ TEST(EncoderConfig, GoesThroughJson) {
   EXPECT_EQ(to_json(encoder_config_from_json(to_json(config), "here")), to_json(config));
 }
 
+TEST(EncoderConfig, PositionsAndTypesAreTheArchitectures) {
+  EncoderConfig config = valid_config();
+  config.position_offset = 2;
+  EXPECT_EQ(refusal(config), "encoder config: position_offset is 2, must lie between 0 and 0");
+  config.architecture = Architecture::kXlmRoberta;
+  EXPECT_EQ(refusal(config), "");
+  EXPECT_EQ(config.max_tokens(), 510);
+  const nlohmann::json json = to_json(config);
+  EXPECT_EQ(json["architecture"], "xlm-roberta");
+  EXPECT_EQ(encoder_config_from_json(json, "here").position_offset, 2);
+  EXPECT_EQ(to_json(encoder_config_from_json(json, "here")), json);
+  for (const int offset : {0, 512, -1}) {
+    config.position_offset = offset;
+    EXPECT_EQ(refusal(config),
+              fmt::format("encoder config: position_offset is {}, must lie between 1 and 511", offset));
+  }
+  config = valid_config();
+  config.architecture = Architecture::kDistilBert;
+  EXPECT_EQ(refusal(config), "encoder config: type_vocabulary_size is 2, must lie between 0 and 0");
+  config.type_vocabulary_size = 0;
+  EXPECT_EQ(refusal(config), "");
+}
+
+// Whoever wrote files before there were other architectures finds the same bytes in them.
+TEST(EncoderConfig, JsonOfBertIsThatOfOldFiles) {
+  EXPECT_EQ(
+      to_json(valid_config()).dump(),
+      R"({"architecture":"bert","attention_dropout":0.1,"heads":2,"hidden_dropout":0.1,"hidden_size":128,)"
+      R"("initializer_range":0.02,"intermediate_size":512,"layer_norm_eps":1e-12,"layers":2,)"
+      R"("max_positions":512,"normalize":true,"pooling":"mean","type_vocabulary_size":2,)"
+      R"("vocabulary_size":100})");
+}
+
 TEST(EncoderConfig, JsonErrorsNameTheField) {
   const auto message = [](nlohmann::json json) -> std::string {
     try {
@@ -78,6 +111,14 @@ TEST(EncoderConfig, JsonErrorsNameTheField) {
   json["rope"] = true;
   EXPECT_NE(message(json).find("unknown field rope"), std::string::npos);
   json = to_json(valid_config());
+  json["architecture"] = "mpnet";
+  EXPECT_EQ(message(json),
+            "model.h5: encoder config: architecture 'mpnet' is unknown; choose bert, distilbert, "
+            "roberta, xlm-roberta");
+  json = to_json(valid_config());
+  json["position_offset"] = "two";
+  EXPECT_NE(message(json).find("field position_offset: "), std::string::npos);
+  json = to_json(valid_config());
   json["pooling"] = "max";
   EXPECT_NE(message(json).find("model.h5"), std::string::npos);
   EXPECT_NE(message(nlohmann::json::array()).find("object"), std::string::npos);
@@ -94,6 +135,15 @@ TEST(ParameterTable, TilesTheFlatBuffer) {
   // BERT's count: V·h + P·h + 2h + 2h + layers · (4h² + 4h + 2·h·i + i + h + 4h), and the temperature.
   EXPECT_EQ(table.size(), 100 * 128 + 512 * 128 + 4 * 128 +
                               2 * (4 * 128 * 128 + 4 * 128 + 2 * 128 * 512 + 512 + 128 + 4 * 128) + 1);
+}
+
+TEST(ParameterTable, HasNoTypesWhereThereAreNone) {
+  EncoderConfig config = valid_config();
+  const std::int64_t with_types = ParameterTable(config).size();
+  config.type_vocabulary_size = 0;
+  const ParameterTable table(config);
+  EXPECT_EQ(table.size(), with_types - 2 * 128);
+  EXPECT_THROW(table.at("embeddings.token_type_embeddings.weight"), Error);
 }
 
 TEST(ParameterTable, QueryKeyValueAreAdjacent) {

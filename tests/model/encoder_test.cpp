@@ -117,6 +117,55 @@ TEST(Encoder, ForwardAndEncodeAgreeBitByBit) {
   EXPECT_EQ(embeddings, encode(config, parameters, pack, {true, 1, 1}));
 }
 
+/// Embeddings, and the gradient of their sum weighted at random.
+std::pair<std::vector<double>, std::vector<double>> forward_and_back(const EncoderConfig& config,
+                                                                     const std::vector<double>& parameters,
+                                                                     const RandomPack& pack) {
+  const DropoutState dropout{true, 9, 2};
+  const auto ops = make_cpu_ops<double>();
+  const ParameterTable table(config);
+  const Encoder<double> encoder(config, table, *ops);
+  Arena arena(*ops);
+  Activations<double> kept;
+  const auto size = static_cast<std::size_t>(pack.sequences.count * config.hidden_size);
+  std::vector<double> embeddings(size), gradient(parameters.size());
+  encoder.forward(parameters.data(), pack.sequences, dropout, arena, kept, embeddings.data());
+  encoder.backward(parameters.data(), pack.sequences, dropout, arena, kept,
+                   random_values<double>(size, 1).data(), gradient.data());
+  return {std::move(embeddings), std::move(gradient)};
+}
+
+// RoBERTa's rows before the offset are not there for BERT, and DistilBERT's types are BERT's of zeros.
+TEST(Encoder, AnOffsetAndNoTypesAreBertWithOtherTables) {
+  EncoderConfig bert = small_config(), other = bert;
+  bert.type_vocabulary_size = 1;
+  other.type_vocabulary_size = 0;
+  other.max_positions = 514;
+  other.position_offset = 2;
+  const ParameterTable bert_table(bert), other_table(other);
+  const std::vector<double> parameters = random_parameters<double>(other_table);
+  // In the other table, what an element of BERT's is; -1 where it has none.
+  std::vector<std::int64_t> place(static_cast<std::size_t>(bert_table.size()), -1);
+  for (const TensorView& tensor : bert_table.tensors()) {
+    if (tensor.name == "embeddings.token_type_embeddings.weight") continue;
+    const bool is_position = tensor.name == "embeddings.position_embeddings.weight";
+    const std::int64_t first = other_table.at(tensor.name).offset + (is_position ? 2 * 12 : 0);
+    for (std::int64_t i = 0; i < tensor.size; ++i) place[tensor.offset + i] = first + i;
+  }
+  std::vector<double> bert_parameters(place.size());
+  for (std::size_t i = 0; i < place.size(); ++i) bert_parameters[i] = place[i] < 0 ? 0 : parameters[place[i]];
+
+  const RandomPack pack({5, 512, 1}, other);
+  const auto [embeddings, gradient] = forward_and_back(other, parameters, pack);
+  const auto [bert_embeddings, bert_gradient] = forward_and_back(bert, bert_parameters, pack);
+  EXPECT_EQ(embeddings, bert_embeddings);
+  std::vector<double> expected(gradient.size());  // zero where BERT has no such row
+  for (std::size_t i = 0; i < place.size(); ++i) {
+    if (place[i] >= 0) expected[place[i]] = bert_gradient[i];
+  }
+  EXPECT_EQ(gradient, expected);
+}
+
 TEST(Encoder, ThreadsDoNotChangeTheGradient) {
   const EncoderConfig config = small_config();
   const ParameterTable table(config);

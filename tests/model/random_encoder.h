@@ -40,7 +40,7 @@ struct RandomPack {
                  .count = static_cast<std::int64_t>(lengths.size()),
                  .tokens = static_cast<std::int64_t>(tokens.size()),
                  .max_length = *std::max_element(lengths.begin(), lengths.end()),
-                 .length_limit = config.max_positions};
+                 .length_limit = config.max_tokens()};
   }
   RandomPack(const RandomPack&) = delete;
   RandomPack& operator=(const RandomPack&) = delete;

@@ -88,7 +88,11 @@ void CpuOps<T>::embed(const PackedSequences& sequences, std::int64_t hidden, con
     const T* w = word + static_cast<std::int64_t>(sequences.token[row]) * hidden;
     const T* p = position + static_cast<std::int64_t>(places[row]) * hidden;
 #pragma omp simd
-    for (std::int64_t i = 0; i < hidden; ++i) s[i] = w[i] + p[i] + type[i];
+    for (std::int64_t i = 0; i < hidden; ++i) s[i] = w[i] + p[i];
+    if (type != nullptr) {
+#pragma omp simd
+      for (std::int64_t i = 0; i < hidden; ++i) s[i] += type[i];
+    }
     norm_row(hidden, s, gain, bias, static_cast<T>(epsilon), mean[row], rstd[row], y + row * hidden);
     if (dropout.rate > 0) {
       T* scale = row_scratch<T>(hidden);
@@ -118,7 +122,7 @@ void CpuOps<T>::embed_backward(const PackedSequences& sequences, std::int64_t hi
     add_partials(1, hidden, partial_.data() + block * 2 * hidden, dgain);
     add_partials(1, hidden, partial_.data() + block * 2 * hidden + hidden, dbias);
   }
-  add_column_sums(sequences.tokens, hidden, dy, dtype);
+  if (dtype != nullptr) add_column_sums(sequences.tokens, hidden, dy, dtype);
 
   // Rows of the tables are hit by several tokens: threads share out the columns, so that each sum has one
   // owner and one order.
