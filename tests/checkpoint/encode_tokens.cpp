@@ -1,6 +1,7 @@
 // encode_tokens MODEL TOKENS OUT [gradients]: the embeddings of texts that come as token ids, a text a line,
 // in a safetensors file; with "gradients" also the hidden states of the last layer, and the gradient of
-// Σ sin(i) · embeddings[i] by every parameter. For tests/reference/hugging_face_reference.py.
+// Σ sin(i) · embeddings[i] by every parameter, as transformers calls them. For
+// tests/reference/hugging_face_reference.py.
 #include <cstdio>
 
 #include "checkpoint/token_pass.h"
@@ -8,6 +9,7 @@
 #include "error.h"
 #include "eval/embedder.h"
 #include "io/safetensors.h"
+#include "model/pretrained_architecture.h"
 
 namespace toller {
 namespace {
@@ -17,7 +19,9 @@ void write_pass(const CheckpointReader& model, const TokenPass<float>& pass, con
   const std::vector<TensorView>& tensors = model.table().tensors();
   std::vector<SafetensorsEntry> entries{{"hidden", {std::ssize(pass.hidden) / h, h}},
                                         {"embeddings", {std::ssize(pass.embeddings) / h, h}}};
-  for (const TensorView& tensor : tensors) entries.push_back({tensor.name, tensor.shape});
+  for (const TensorView& tensor : tensors) {
+    entries.push_back({pretrained_tensor_name(model.meta().encoder.architecture, tensor.name), tensor.shape});
+  }
   SafetensorsWriter out(path, SafetensorsType::kFloat32, entries);
   out.append(pass.hidden);
   out.append(pass.embeddings);

