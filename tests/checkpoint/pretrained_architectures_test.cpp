@@ -45,7 +45,7 @@ class PretrainedArchitecture : public testing::TestWithParam<Case> {
   const fs::path model_ = folder_ / "model", out_ = folder_ / "model.h5", exported_ = folder_ / "exported";
 };
 
-// In float the largest difference is 3e-6 of a tensor's largest value.
+// In float the largest difference is 1.2e-6 of a tensor's largest value.
 TEST_P(PretrainedArchitecture, GivesWhatTransformersGives) {
   EXPECT_EQ(import_pretrained(model_, {}, out_).unused, GetParam().unused);
   const CheckpointReader model(out_);
