@@ -1,6 +1,7 @@
 // `toller import` and `toller export`.
 #include <gtest/gtest.h>
 
+#include "checkpoint/checkpoint.h"
 #include "cli/scratch_folder.h"
 #include "temporary_folder.h"
 
@@ -9,9 +10,12 @@ namespace {
 
 class Pretrained : public testing::Test {
  protected:
-  Pretrained() {
-    std::filesystem::copy(TOLLER_SOURCE_DIR "/tests/checkpoint/fixtures/pretrained/model",
-                          folder_.path() / "model", std::filesystem::copy_options::recursive);
+  Pretrained() { copy_model("pretrained", "model"); }
+
+  void copy_model(const std::string& fixture, const std::string& name) {
+    const std::filesystem::path fixtures = TOLLER_SOURCE_DIR "/tests/checkpoint/fixtures";
+    std::filesystem::copy(fixtures / fixture / "model", folder_.path() / name,
+                          std::filesystem::copy_options::recursive);
   }
   void expect(const std::string& command, int status, const std::string& text) {
     const CommandResult result = run_command(command, folder_.path(), std::chrono::seconds(60));
@@ -28,13 +32,111 @@ TEST_F(Pretrained, InAndOut) {
          "embeddings: mean pooling, unit length\n"
          "weights: model/model.safetensors\n"
          "tokenizer: tokenizer.json\n"
+         "texts are cut at 20 tokens\n"
          "not used (no part of the embeddings): pooler.dense.bias, pooler.dense.weight\n");
   expect("toller inspect in.h5", 0, "data sets verified");
   expect("mpirun -np 2 toller export --to sentence-transformers --out out in.h5 --dtype bf16", 0,
          "in.h5 written to out, weights in bf16\n");
   expect("toller import out --out again.h5", 0, "tokenizer: tokenizer.json\n");
-  EXPECT_EQ(read_bytes(folder_.path() / "out/tokenizer.json"),
-            read_bytes(folder_.path() / "model/tokenizer.json"));
+  expect("toller export --to sentence-transformers --out twice again.h5 --dtype bf16", 0, "again.h5 written");
+  for (const char* file : {"tokenizer.json", "model.safetensors", "config.json"}) {
+    EXPECT_EQ(read_bytes(folder_.path() / "out" / file), read_bytes(folder_.path() / "twice" / file)) << file;
+  }
+}
+
+/// A collection of the words that the fixture's vocabulary knows.
+void write_collection(const ScratchFolder& folder) {
+  folder.write("mine/corpus.jsonl",
+               "{\"_id\": \"1\", \"text\": \"a b c d\"}\n{\"_id\": \"2\", \"text\": \"e f g\"}\n");
+  folder.write("mine/queries.jsonl",
+               "{\"_id\": \"q1\", \"text\": \"a b\"}\n{\"_id\": \"q2\", \"text\": \"e f\"}\n");
+  for (const char* split : {"train", "dev"}) {
+    folder.write(fmt::format("mine/qrels/{}.tsv", split), "query-id\tcorpus-id\tscore\nq1\t1\t1\nq2\t2\t1\n");
+  }
+}
+
+TEST_F(Pretrained, FromPreparingToServing) {
+  write_collection(folder_);
+  folder_.write("model/config_sentence_transformers.json",
+                R"({"prompts": {"query": "find: ", "passage": "p: "}})");
+  expect("toller import model --out in.h5", 0,
+         "prompts: \"find: \" before queries, \"p: \" before documents");
+  expect("toller prepare --collection mine --model in.h5 --document-max-length 9 --out mine.h5", 0,
+         "tokenized 4");
+  expect("toller inspect mine.h5 --json mine.json && cat mine.json", 0, "\"find: \"");
+  expect("toller evaluate --model in.h5 --data mine.h5 --split dev", 0, "ndcg@10");
+  expect("toller train --init in.h5 --data mine.h5 --out run --steps 3 --global-batch 2 --dropout 0", 0, "");
+  expect("toller encode --model run --input mine/queries.jsonl --side queries --out q.h5", 0, "2 embeddings");
+  expect("toller encode --model run --data mine.h5 --side queries --out s.h5", 0, "2 embeddings");
+  expect("h5diff q.h5 s.h5 /embeddings /embeddings", 0, "");
+  expect("toller export --to sentence-transformers --out out run", 0, "written to out");
+  const std::string prompts = read_bytes(folder_.path() / "out/config_sentence_transformers.json");
+  EXPECT_NE(prompts.find("\"document\": \"p: \""), std::string::npos) << prompts;
+
+  // Other prompts than the model's are no evaluation of it.
+  expect("toller prepare --collection mine --model in.h5 --query-prompt '' --out other.h5", 0, "tokenized 4");
+  expect(
+      "toller evaluate --model in.h5 --data other.h5 --split dev", 1,
+      "have different prompts: \"find: \" and \"\" before queries; prepare the collection with the model's");
+  expect("toller prepare --collection mine --model in.h5 --max-length 21 --out other.h5", 2,
+         "texts of 21 tokens are too long for in.h5, which takes 20");
+  expect("toller prepare --collection mine --model in.h5 --train-tokenizer 90 --out other.h5", 2,
+         "give one of --model FILE, --tokenizer FILE and --train-tokenizer N");
+}
+
+std::vector<float> read_tensor(const CheckpointReader& model, const std::string& name) {
+  const TensorView& tensor = model.table().at(name);
+  std::vector<float> values(static_cast<std::size_t>(tensor.size));
+  model.read_tensor(tensor, std::span(values));
+  return values;
+}
+
+TEST_F(Pretrained, EveryArchitectureTrains) {
+  write_collection(folder_);
+  folder_.write("mine/queries.jsonl",
+                "{\"_id\": \"q1\", \"text\": \"a b\"}\n"
+                "{\"_id\": \"q2\", \"text\": \"e f g h a b c d e f g h\"}\n");
+  for (const std::string name : {"distilbert", "roberta", "xlm-roberta"}) {
+    SCOPED_TRACE(name);
+    const auto with_name = [&](std::string command) {
+      for (std::size_t at; (at = command.find('@')) != std::string::npos;) command.replace(at, 1, name);
+      return command;
+    };
+    const auto run = [&](const std::string& command, const std::string& text) {
+      expect(with_name(command), 0, text);
+    };
+    copy_model("pretrained-" + name, name);
+    run("toller import @ --out @.h5", "2 layers of 8");
+    run("toller prepare --collection mine --model @.h5 --out @-data.h5", "tokenized 4");
+    run("toller train --init @.h5 --data @-data.h5 --out @-run --steps 2 --global-batch 2 --dropout 0 "
+        "--warmup 0 "
+        "--weight-decay 0",
+        "");
+    run("toller fuse --method soup --out @-fused.h5 @.h5 @-run", "");
+    run("toller export --to sentence-transformers --out @-out @-fused.h5", "written to");
+    EXPECT_NE(read_bytes(folder_.path() / (name + "-out/config.json")).find('"' + name + '"'),
+              std::string::npos);
+
+    // All moves but what has no gradient: biases of keys, and positions that no text has.
+    const CheckpointReader before(folder_.path() / (name + ".h5"));
+    const CheckpointReader after(resolve_checkpoint(folder_.path() / (name + "-run")));
+    const EncoderConfig& encoder = before.meta().encoder;
+    for (const TensorView& tensor : before.table().tensors()) {
+      const bool is_same = read_tensor(before, tensor.name) == read_tensor(after, tensor.name);
+      EXPECT_EQ(is_same, tensor.name.ends_with("key.bias")) << tensor.name;
+    }
+    const std::string positions = "embeddings.position_embeddings.weight";
+    const std::vector<float> old_rows = read_tensor(before, positions), rows = read_tensor(after, positions);
+    for (std::int32_t row = 0; row < encoder.max_positions; ++row) {
+      const bool is_used = row >= encoder.position_offset && row < encoder.position_offset + 14;
+      const auto first = static_cast<std::ptrdiff_t>(row) * encoder.hidden_size;
+      const bool is_same = std::equal(rows.begin() + first, rows.begin() + first + encoder.hidden_size,
+                                      old_rows.begin() + first);
+      EXPECT_EQ(is_same, !is_used) << "row " << row;
+    }
+  }
+  expect("toller prepare --collection mine --model roberta.h5 --max-length 13 --out other.h5", 2,
+         "texts of 13 tokens are too long for roberta.h5, which takes 12");
 }
 
 TEST_F(Pretrained, WrongUse) {
