@@ -8,8 +8,12 @@
 namespace toller {
 namespace {
 
-/// The layer a tensor belongs to: "encoder.layer.3.", "embeddings." or its own name.
+/// The layer a tensor belongs to, in its tower if there are two: "encoder.layer.3.", "embeddings." or its own
+/// name.
 std::string layer_of(const std::string& name) {
+  for (const std::string tower : {"queries.", "documents."}) {
+    if (name.starts_with(tower)) return tower + layer_of(name.substr(tower.size()));
+  }
   const std::string embeddings = "embeddings.", layers = "encoder.layer.";
   if (name.starts_with(embeddings)) return embeddings;
   if (!name.starts_with(layers)) return name;

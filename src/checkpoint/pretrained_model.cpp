@@ -99,16 +99,20 @@ std::string dtype_name(SafetensorsType type) {
                                              : "bfloat16";
 }
 
-void write_weights(const CheckpointReader& model, SafetensorsType type, const fs::path& path) {
+void write_weights(const CheckpointReader& model, Side side, SafetensorsType type, const fs::path& path) {
+  const EncoderConfig& encoder = model.meta().encoder;
+  const std::string tower = tower_prefix(encoder, side);
   std::vector<SafetensorsEntry> entries;
+  std::vector<TensorView> tensors;
   for (const TensorView& tensor : model.table().tensors()) {
-    if (tensor.name == kLogTemperature) continue;
-    entries.push_back({pretrained_tensor_name(model.meta().encoder.architecture, tensor.name), tensor.shape});
+    if (tensor.name == kLogTemperature || !tensor.name.starts_with(tower)) continue;
+    const std::string name = tensor.name.substr(tower.size());
+    entries.push_back({pretrained_tensor_name(encoder.architecture, name), tensor.shape});
+    tensors.push_back(tensor);
   }
   SafetensorsWriter out(path, type, std::move(entries));
   std::vector<float> values;
-  for (const TensorView& tensor : model.table().tensors()) {
-    if (tensor.name == kLogTemperature) continue;
+  for (const TensorView& tensor : tensors) {
     values.resize(static_cast<std::size_t>(tensor.size));
     model.read_tensor(tensor, std::span(values));
     out.append(values);
@@ -153,10 +157,11 @@ SafetensorsType export_type_from_name(const std::string& what, const std::string
   return value_of_word(what, name, kExportTypes);
 }
 
-void export_sentence_transformers(const CheckpointReader& model, SafetensorsType type, const fs::path& out) {
+void export_sentence_transformers(const CheckpointReader& model, Side side, SafetensorsType type,
+                                  const fs::path& out) {
   NewFolder folder(out);
   write_sentence_transformers_files(model, dtype_name(type), folder);
-  write_weights(model, type, folder.temporary() / "model.safetensors");
+  write_weights(model, side, type, folder.temporary() / "model.safetensors");
   folder.commit();
 }
 

@@ -29,9 +29,10 @@ ImportReport import_pretrained(const std::filesystem::path& folder, const Poolin
 /// fp32, bf16 or fp16; `what` is named if it is none of these.
 SafetensorsType export_type_from_name(const std::string& what, const std::string& name);
 
-/// Makes the folder `out`, new or empty: one that sentence-transformers loads without code of its own. Throws
-/// Error for values that are not in the type, naming the tensor, and for a tokenizer that cannot be exported.
-void export_sentence_transformers(const CheckpointReader& model, SafetensorsType type,
+/// Makes the folder `out`, new or empty: one that sentence-transformers loads without code of its own. Of a
+/// model with separate towers, the tower of `side` is what it holds. Throws Error for values that are not in
+/// the type, naming the tensor, and for a tokenizer that cannot be exported.
+void export_sentence_transformers(const CheckpointReader& model, Side side, SafetensorsType type,
                                   const std::filesystem::path& out);
 
 }  // namespace toller

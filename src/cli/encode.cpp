@@ -42,7 +42,8 @@ po::options_description declare_options(DeviceOptions& device) {
       "checkpoint, or the folder of a run (its last checkpoint)");
   add("data", po::value<std::string>()->value_name("FILE"), "token store to take the texts from");
   add("side", po::value<std::string>()->default_value("documents")->value_name("NAME"),
-      "which prompt and length texts get, and which texts of the store are meant: documents or queries");
+      "which prompt, length and tower texts get, and which texts of the store are meant: documents or "
+      "queries");
   add("input", po::value<std::string>()->value_name("FILE"),
       "texts instead of a store: .jsonl with \"_id\", \"text\" and perhaps \"title\", or one text a line, "
       "whose id is "
@@ -65,8 +66,7 @@ std::vector<TextRecord> read_texts(const fs::path& path) {
   return records;
 }
 
-TokenTable tokenize(const std::vector<TextRecord>& records, const std::string& side,
-                    const CheckpointReader& model) {
+TokenTable tokenize(const std::vector<TextRecord>& records, Side side, const CheckpointReader& model) {
   const CheckpointMeta& meta = model.meta();
   if (meta.tokenizer.empty()) fail("{}: holds no tokenizer, so it cannot read texts", model.path().string());
   const Tokenizer tokenizer = Tokenizer::from_bytes(meta.tokenizer, model.path().string());
@@ -74,7 +74,7 @@ TokenTable tokenize(const std::vector<TextRecord>& records, const std::string& s
     fail("{}: its tokenizer has {} pieces, its embedding table {}", model.path().string(),
          tokenizer.vocabulary_size(), meta.encoder.vocabulary_size);
   }
-  const SideForm& form = side == "queries" ? meta.form.queries : meta.form.documents;
+  const SideForm& form = side == Side::kQueries ? meta.form.queries : meta.form.documents;
   const std::int32_t most =
       form.max_length == 0 ? meta.encoder.max_tokens() : std::min(form.max_length, meta.encoder.max_tokens());
   TokenTable table;
@@ -84,9 +84,9 @@ TokenTable tokenize(const std::vector<TextRecord>& records, const std::string& s
   return table;
 }
 
-TokenTable take_side(TokenStore store, const std::string& side, const CheckpointReader& model) {
+TokenTable take_side(TokenStore store, Side side, const CheckpointReader& model) {
   check_same_texts(model, store);
-  return std::move(side == "queries" ? store.queries : store.documents);
+  return std::move(side == Side::kQueries ? store.queries : store.documents);
 }
 
 void write_embeddings(const fs::path& path, const TokenTable& table, const std::vector<float>& embeddings,
@@ -116,8 +116,7 @@ int run_encode(CommandContext& context) {
   if (!values) return 0;
   po::notify(*values);
   const fs::path model_path = required_option(*values, "model"), out = required_option(*values, "out");
-  const std::string side = (*values)["side"].as<std::string>();
-  if (side != "documents" && side != "queries") fail_usage("--side {}: expected documents or queries", side);
+  const Side side = side_from_name("--side", (*values)["side"].as<std::string>());
   const bool from_store = values->count("data") != 0;
   if (from_store == (values->count("input") != 0)) fail_usage("give one of --data STORE and --input FILE");
   if (is_root(context)) AtomicFileWriter{out};  // what cannot be written fails before the work
@@ -129,7 +128,7 @@ int run_encode(CommandContext& context) {
                                : tokenize(read_texts(required_option(*values, "input")), side, model);
   const auto embedder = open_embedder(model, device, context, (*values)["truncate"].as<std::int64_t>());
   std::vector<float> embeddings(table.rows() * embedder->dimension());
-  embedder->embed_all(table, context.communicator, embeddings);
+  embedder->embed_all(table, side, context.communicator, embeddings);
   if (!is_root(context)) return 0;
   write_embeddings(out, table, embeddings, embedder->dimension(), model);
   fmt::print("{} embeddings of dimension {} written to {}\n", table.rows(), embedder->dimension(),

@@ -20,11 +20,24 @@ po::options_description declare_options() {
   po::options_description options("Options");
   options.add_options()("to", po::value<std::string>()->value_name("NAME"), "sentence-transformers")(
       "out", po::value<std::string>()->value_name("DIR"), "folder to make")(
+      "side", po::value<std::string>()->value_name("NAME"),
+      "of a model with separate towers, which of them: queries or documents")(
       "dtype", po::value<std::string>()->default_value("fp32")->value_name("NAME"),
       "of the weights: fp32 (as they are), bf16 or fp16, rounded to nearest")(
       "model", po::value<std::string>()->value_name("MODEL"),
       "the model; the same as the word without a flag");
   return options;
+}
+
+/// Which tower is meant, of a model that has two.
+Side read_side(const po::variables_map& values, const CheckpointReader& model) {
+  const std::string path = model.path().string();
+  const bool has_two = model.meta().encoder.separate_towers, is_given = values.count("side") != 0;
+  if (has_two && !is_given) {
+    fail_usage("{} has separate towers; --side queries or --side documents says which to export", path);
+  }
+  if (is_given && !has_two) fail_usage("--side has no meaning for {}, which has one tower for both", path);
+  return has_two ? side_from_name("--side", values["side"].as<std::string>()) : Side::kQueries;
 }
 
 }  // namespace
@@ -36,8 +49,9 @@ int run_export(CommandContext& context) {
   const std::string dtype = (*values)["dtype"].as<std::string>(), out = required_option(*values, "out");
   const SafetensorsType type = export_type_from_name("--dtype", dtype);
   const CheckpointReader model(resolve_checkpoint(required_option(*values, "model")));
+  const Side side = read_side(*values, model);
   if (!is_root(context)) return 0;
-  export_sentence_transformers(model, type, out);
+  export_sentence_transformers(model, side, type, out);
   fmt::print("{} written to {}, weights in {}\n", model.path().string(), out, dtype);
   return 0;
 }

@@ -82,7 +82,9 @@ po::options_description declare_options(TrainingOptions& options, std::string& r
       "heads", into(options.heads), "attention heads, instead of the preset's")(
       "intermediate-size", into(options.intermediate_size), "width of the feed-forward part")(
       "pooling", into(options.pooling, "NAME"), "mean, cls or last token")(
-      "no-normalize", flag(options.no_normalize), "scores are plain dot products, not cosines")(
+      "separate-towers", flag(options.separate_towers),
+      "queries and documents have encoders of their own; with --init of a model with one, both begin as "
+      "that")("no-normalize", flag(options.no_normalize), "scores are plain dot products, not cosines")(
       "dropout", into(options.dropout), "of hidden states and of attention probabilities")(
       "max-length", into(options.max_length), "tokens a text; longer ones are cut; 0: the store's");
 

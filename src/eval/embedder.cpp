@@ -1,6 +1,7 @@
 #include "eval/embedder.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <type_traits>
 #include <utility>
@@ -47,7 +48,8 @@ class Embedder::Model {
  public:
   virtual ~Model() = default;
   virtual std::int64_t dimension() const = 0;
-  virtual void embed(const TokenTable& table, std::int64_t first, std::int64_t last, float* out) = 0;
+  virtual void embed(const TokenTable& table, Side side, std::int64_t first, std::int64_t last,
+                     float* out) = 0;
 };
 
 template <class T>
@@ -59,20 +61,21 @@ class Embedder::ModelOn : public Embedder::Model {
       : config_(config),
         ops_(ops),
         parameters_(parameters),
-        encoder_(config, table, ops),
-        kept_(kept == 0 ? encoder_.dimension() : kept),
+        encoders_{Encoder<T>(config, table, ops, Side::kQueries),
+                  Encoder<T>(config, table, ops, Side::kDocuments)},
+        kept_(kept == 0 ? config.hidden_size : kept),
         arena_(ops) {
-    if (kept_ < 1 || kept_ > encoder_.dimension()) {
-      fail_usage("embeddings of dimension {} cannot be cut to {}", encoder_.dimension(), kept_);
+    if (kept_ < 1 || kept_ > config.hidden_size) {
+      fail_usage("embeddings of dimension {} cannot be cut to {}", config.hidden_size, kept_);
     }
   }
 
   std::int64_t dimension() const override { return kept_; }
 
-  void embed(const TokenTable& table, std::int64_t first, std::int64_t last, float* out) override {
+  void embed(const TokenTable& table, Side side, std::int64_t first, std::int64_t last, float* out) override {
     for (std::int64_t begin = first; begin < last;) {
       const std::int64_t end = fill_pack(table, begin, last);
-      embed_pack(out + (begin - first) * dimension());
+      embed_pack(side, out + (begin - first) * dimension());
       begin = end;
     }
   }
@@ -89,14 +92,15 @@ class Embedder::ModelOn : public Embedder::Model {
     return row;
   }
 
-  void embed_pack(float* out) {
-    const std::int64_t rows = pack_.text_count(), full = encoder_.dimension();
+  void embed_pack(Side side, float* out) {
+    const std::int64_t rows = pack_.text_count(), full = config_.hidden_size;
     const auto values = static_cast<std::size_t>(rows * full);
     ops_.begin_step();
     arena_.reset();
     RealOf<T>* embeddings = arena_.template take<RealOf<T>>(rows * full);
-    encoder_.encode(parameters_, ops_.upload_sequences(pack_.sequences(config_.max_tokens())), {}, arena_,
-                    embeddings);
+    const Encoder<T>& tower = encoders_[static_cast<std::size_t>(side)];
+    tower.encode(parameters_, ops_.upload_sequences(pack_.sequences(config_.max_tokens())), {}, arena_,
+                 embeddings);
     if constexpr (std::is_same_v<RealOf<T>, float>) {
       if (kept_ == full) {
         ops_.copy_to_host(out, embeddings, values * sizeof(float));
@@ -114,7 +118,7 @@ class Embedder::ModelOn : public Embedder::Model {
   EncoderConfig config_;
   Ops<T>& ops_;
   const T* parameters_;
-  Encoder<T> encoder_;
+  std::array<Encoder<T>, 2> encoders_;  ///< by side
   std::int64_t kept_;
   Arena arena_;
   PackedBatch pack_;
@@ -139,8 +143,8 @@ class Embedder::OwnedModel final : public Embedder::Model {
     backend_.ops->convert(exact.size(), exact.data(), parameters_.data());
   }
   std::int64_t dimension() const override { return model_.dimension(); }
-  void embed(const TokenTable& table, std::int64_t first, std::int64_t last, float* out) override {
-    model_.embed(table, first, last, out);
+  void embed(const TokenTable& table, Side side, std::int64_t first, std::int64_t last, float* out) override {
+    model_.embed(table, side, first, last, out);
   }
 
  private:
@@ -164,14 +168,16 @@ std::int64_t Embedder::dimension() const {
   return model_->dimension();
 }
 
-void Embedder::embed(const TokenTable& table, std::int64_t first, std::int64_t last, std::span<float> out) {
+void Embedder::embed(const TokenTable& table, Side side, std::int64_t first, std::int64_t last,
+                     std::span<float> out) {
   if (static_cast<std::int64_t>(out.size()) != (last - first) * dimension()) {
     fail("embedder: {} values for {} rows of {}", out.size(), last - first, dimension());
   }
-  model_->embed(table, first, last, out.data());
+  model_->embed(table, side, first, last, out.data());
 }
 
-void Embedder::embed_all(const TokenTable& table, Communicator& communicator, std::span<float> out) {
+void Embedder::embed_all(const TokenTable& table, Side side, Communicator& communicator,
+                         std::span<float> out) {
   const std::int64_t d = dimension();
   const std::vector<std::int64_t> first = token_balanced_slices(table, communicator.size());
   std::vector<std::int64_t> counts;
@@ -179,7 +185,7 @@ void Embedder::embed_all(const TokenTable& table, Communicator& communicator, st
     counts.push_back((first[rank + 1] - first[rank]) * d);
   const int rank = communicator.rank();
   std::vector<float> mine(static_cast<std::size_t>(counts[rank]));
-  embed(table, first[rank], first[rank + 1], mine);
+  embed(table, side, first[rank], first[rank + 1], mine);
   communicator.all_gather(std::span<const float>(mine), counts, out);
 }
 

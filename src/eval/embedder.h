@@ -30,12 +30,12 @@ class Embedder {
 
   std::int64_t dimension() const;
 
-  /// Embeddings of rows [first, last) into out [last − first, dimension], row-major.
-  void embed(const TokenTable& table, std::int64_t first, std::int64_t last, std::span<float> out);
+  /// Embeddings of rows [first, last) into out [last − first, dimension], row-major, by the tower of `side`.
+  void embed(const TokenTable& table, Side side, std::int64_t first, std::int64_t last, std::span<float> out);
 
   /// All rows, the work shared over ranks (each rank embeds a slice of about equal token counts) and gathered
   /// on all of them: out [table.rows(), dimension].
-  void embed_all(const TokenTable& table, Communicator& communicator, std::span<float> out);
+  void embed_all(const TokenTable& table, Side side, Communicator& communicator, std::span<float> out);
 
  private:
   class Model;

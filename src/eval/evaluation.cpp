@@ -186,8 +186,8 @@ Evaluation evaluate_model(Embedder& embedder, const TokenStore& store, const Spl
   const TokenTable query_table = store.queries.select(part.query);
   std::vector<float> queries(query_table.rows() * embedder.dimension());
   std::vector<float> documents(store.documents.rows() * embedder.dimension());
-  embedder.embed_all(query_table, communicator, queries);
-  embedder.embed_all(store.documents, communicator, documents);
+  embedder.embed_all(query_table, Side::kQueries, communicator, queries);
+  embedder.embed_all(store.documents, Side::kDocuments, communicator, documents);
   const DenseScorer scorer(queries, documents, embedder.dimension());
   evaluation.encode_seconds = watch.lap();
   evaluate_scorer(scorer, store, part, options, communicator, evaluation);

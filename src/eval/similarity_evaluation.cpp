@@ -19,11 +19,11 @@ std::vector<std::int32_t> distinct(std::vector<std::int32_t> rows) {
   return rows;
 }
 
-std::vector<float> embed_rows(Embedder& embedder, const TokenTable& table, std::span<const std::int32_t> rows,
-                              Communicator& communicator) {
+std::vector<float> embed_rows(Embedder& embedder, const TokenTable& table, Side side,
+                              std::span<const std::int32_t> rows, Communicator& communicator) {
   const TokenTable part = table.select(rows);
   std::vector<float> embeddings(static_cast<std::size_t>(part.rows() * embedder.dimension()));
-  embedder.embed_all(part, communicator, embeddings);
+  embedder.embed_all(part, side, communicator, embeddings);
   return embeddings;
 }
 
@@ -45,8 +45,8 @@ SimilarityEvaluation evaluate_similarity(Embedder& embedder, const TokenStore& s
   const auto start = std::chrono::steady_clock::now();
   const std::int64_t d = embedder.dimension();
   const std::vector<std::int32_t> seconds = distinct(split.document);
-  const std::vector<float> first = embed_rows(embedder, store.queries, split.query, communicator);
-  const std::vector<float> second = embed_rows(embedder, store.documents, seconds, communicator);
+  const std::vector<float> first = embed_rows(embedder, store.queries, Side::kQueries, split.query, communicator);
+  const std::vector<float> second = embed_rows(embedder, store.documents, Side::kDocuments, seconds, communicator);
   std::vector<double> cosines;
   for (std::int64_t row = 0; row < split.size(); ++row) {
     for (std::int64_t pair = split.offsets[row]; pair < split.offsets[row + 1]; ++pair) {

@@ -33,6 +33,9 @@ constexpr std::array<std::pair<Architecture, const char*>, 4> kArchitectures = {
 constexpr std::array<std::pair<Pooling, const char*>, 3> kPoolings = {
     {{Pooling::kMean, "mean"}, {Pooling::kCls, "cls"}, {Pooling::kLast, "last"}}};
 
+constexpr std::array<std::pair<Side, const char*>, 2> kSides = {
+    {{Side::kQueries, "queries"}, {Side::kDocuments, "documents"}}};
+
 void require(bool condition, const char* field, const std::string& problem) {
   if (!condition) fail("encoder config: {} {}", field, problem);
 }
@@ -58,6 +61,10 @@ Architecture architecture_from_name(const std::string& what, const std::string& 
 
 std::string architecture_name(Architecture architecture) {
   return name_of_value("architecture", architecture, kArchitectures);
+}
+
+Side side_from_name(const std::string& what, const std::string& name) {
+  return value_of_word(what, name, kSides);
 }
 
 Pooling pooling_from_name(const std::string& name) {
@@ -128,6 +135,7 @@ nlohmann::json to_json(const EncoderConfig& config) {
                          {"normalize", config.normalize}};
   // Files of BERT's form are the same as before there was any other.
   if (config.position_offset != 0) json["position_offset"] = config.position_offset;
+  if (config.separate_towers) json["separate_towers"] = true;
   return json;
 }
 
@@ -161,6 +169,7 @@ EncoderConfig encoder_config_from_json(const nlohmann::json& json, const std::st
   read("attention_dropout", config.attention_dropout);
   read("pooling", pooling);
   read("normalize", config.normalize);
+  if (json.contains("separate_towers")) read("separate_towers", config.separate_towers);
   for (const auto& [field, value] : json.items()) {
     if (!known.contains(field)) fail("{}: encoder config: unknown field {}", origin, field);
   }

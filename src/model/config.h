@@ -16,6 +16,13 @@ std::string architecture_name(Architecture architecture);
 /// Throws Error that names `what` and the architectures there are.
 Architecture architecture_from_name(const std::string& what, const std::string& name);
 
+/// What a text is; where towers are separate, which of them encodes it. Of scored pairs, first sentences count
+/// as queries and second ones as documents.
+enum class Side { kQueries, kDocuments };
+
+/// queries or documents; UsageError that names `what` otherwise.
+Side side_from_name(const std::string& what, const std::string& name);
+
 enum class Pooling {
   kMean,  ///< mean over all tokens of the text, special tokens included
   kCls,   ///< first token
@@ -41,6 +48,8 @@ struct EncoderConfig {
   double attention_dropout = 0.1;  ///< attention probabilities
   Pooling pooling = Pooling::kMean;
   bool normalize = true;  ///< embeddings of unit length: scores are cosines
+  /// Queries and documents are encoded with parameters of their own, of the same shape.
+  bool separate_towers = false;
 
   std::int32_t head_size() const { return hidden_size / heads; }
   /// The longest text that the encoder takes, special tokens included.

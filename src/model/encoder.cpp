@@ -7,10 +7,11 @@
 namespace toller {
 
 template <class T>
-Encoder<T>::Encoder(const EncoderConfig& config, const ParameterTable& table, Ops<T>& ops)
+Encoder<T>::Encoder(const EncoderConfig& config, const ParameterTable& table, Ops<T>& ops, Side side)
     : config_(config), ops_(ops) {
   ops.check_sizes(config.hidden_size, config.heads);
-  const auto offset = [&](const std::string& name) { return table.at(name).offset; };
+  const std::string tower = tower_prefix(config, side);
+  const auto offset = [&](const std::string& name) { return table.at(tower + name).offset; };
   word_ = offset("embeddings.word_embeddings.weight");
   position_ = offset("embeddings.position_embeddings.weight") +
               std::int64_t{config.position_offset} * config.hidden_size;

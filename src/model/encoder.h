@@ -46,7 +46,8 @@ class Encoder {
  public:
   using Real = RealOf<T>;
 
-  Encoder(const EncoderConfig& config, const ParameterTable& table, Ops<T>& ops);
+  /// `side`: whose tower, where there are two.
+  Encoder(const EncoderConfig& config, const ParameterTable& table, Ops<T>& ops, Side side = Side::kQueries);
 
   std::int64_t dimension() const { return config_.hidden_size; }
 

@@ -24,39 +24,49 @@ double normal(std::uint64_t seed, std::uint32_t tensor, std::uint64_t element) {
 
 }  // namespace
 
+std::string tower_prefix(const EncoderConfig& config, Side side) {
+  if (!config.separate_towers) return "";
+  return side == Side::kQueries ? "queries." : "documents.";
+}
+
 ParameterTable::ParameterTable(const EncoderConfig& config) {
+  add_tower(config, tower_prefix(config, Side::kQueries));
+  if (config.separate_towers) add_tower(config, tower_prefix(config, Side::kDocuments));
+  add("loss.log_temperature", {1}, false);
+}
+
+void ParameterTable::add_tower(const EncoderConfig& config, const std::string& prefix) {
   const std::int64_t hidden = config.hidden_size;
   const std::int64_t inner = config.intermediate_size;
-  const auto add_norm = [&](const std::string& prefix) {
-    add(prefix + ".weight", {hidden}, false);
-    add(prefix + ".bias", {hidden}, false);
+  const auto add_norm = [&](const std::string& name) {
+    add(name + ".weight", {hidden}, false);
+    add(name + ".bias", {hidden}, false);
   };
-  const auto add_linear = [&](const std::string& prefix, std::int64_t out, std::int64_t in) {
-    add(prefix + ".weight", {out, in}, true);
-    add(prefix + ".bias", {out}, false);
+  const auto add_linear = [&](const std::string& name, std::int64_t out, std::int64_t in) {
+    add(name + ".weight", {out, in}, true);
+    add(name + ".bias", {out}, false);
   };
 
-  add("embeddings.word_embeddings.weight", {config.vocabulary_size, hidden}, true);
-  add("embeddings.position_embeddings.weight", {config.max_positions, hidden}, true);
+  add(prefix + "embeddings.word_embeddings.weight", {config.vocabulary_size, hidden}, true);
+  add(prefix + "embeddings.position_embeddings.weight", {config.max_positions, hidden}, true);
   if (config.type_vocabulary_size > 0) {
-    add("embeddings.token_type_embeddings.weight", {config.type_vocabulary_size, hidden}, true);
+    add(prefix + "embeddings.token_type_embeddings.weight", {config.type_vocabulary_size, hidden}, true);
   }
-  add_norm("embeddings.LayerNorm");
+  add_norm(prefix + "embeddings.LayerNorm");
   for (std::int32_t layer = 0; layer < config.layers; ++layer) {
-    const std::string prefix = fmt::format("encoder.layer.{}.", layer);
+    const std::string layer_prefix = fmt::format("{}encoder.layer.{}.", prefix, layer);
     for (const char* part : {"query", "key", "value"}) {
-      add(fmt::format("{}attention.self.{}.weight", prefix, part), {hidden, hidden}, true);
+      add(fmt::format("{}attention.self.{}.weight", layer_prefix, part), {hidden, hidden}, true);
     }
     for (const char* part : {"query", "key", "value"}) {
-      add(fmt::format("{}attention.self.{}.bias", prefix, part), {hidden}, false);
+      add(fmt::format("{}attention.self.{}.bias", layer_prefix, part), {hidden}, false);
     }
-    add_linear(prefix + "attention.output.dense", hidden, hidden);
-    add_norm(prefix + "attention.output.LayerNorm");
-    add_linear(prefix + "intermediate.dense", inner, hidden);
-    add_linear(prefix + "output.dense", hidden, inner);
-    add_norm(prefix + "output.LayerNorm");
+    add_linear(layer_prefix + "attention.output.dense", hidden, hidden);
+    add_norm(layer_prefix + "attention.output.LayerNorm");
+    add_linear(layer_prefix + "intermediate.dense", inner, hidden);
+    add_linear(layer_prefix + "output.dense", hidden, inner);
+    add_norm(layer_prefix + "output.LayerNorm");
   }
-  add("loss.log_temperature", {1}, false);
 }
 
 void ParameterTable::add(const std::string& name, std::vector<std::int64_t> shape, bool decay) {

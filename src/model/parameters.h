@@ -18,11 +18,16 @@ struct TensorView {
   bool decay = false;               ///< weight decay applies (matrices; not biases, norms, temperature)
 };
 
+/// What the names of a side's tensors begin with: "queries." or "documents."; nothing where both sides share
+/// one tower.
+std::string tower_prefix(const EncoderConfig& config, Side side);
+
 class ParameterTable {
  public:
   /// Slices in the order of the forward pass. Query, key and value weights (and biases) of a layer are
   /// adjacent, so that one matrix product serves all three. The last slice is the loss's
-  /// `loss.log_temperature` [1].
+  /// `loss.log_temperature` [1]. Where towers are separate, the whole of that of the queries comes before that
+  /// of the documents, and tower_prefix() before all names.
   ///
   /// Tables have rows that no token of a batch reads, and some that none ever reads: types but the first, and
   /// positions before EncoderConfig::position_offset. Their gradient is zero, so that the optimiser moves
@@ -35,6 +40,7 @@ class ParameterTable {
   const TensorView& at(const std::string& name) const;
 
  private:
+  void add_tower(const EncoderConfig& config, const std::string& prefix);
   void add(const std::string& name, std::vector<std::int64_t> shape, bool decay);
 
   std::vector<TensorView> tensors_;

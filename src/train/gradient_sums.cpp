@@ -11,10 +11,15 @@ namespace toller {
 std::vector<std::int64_t> gradient_buckets(const EncoderConfig& config, const ParameterTable& table,
                                            std::int64_t bucket_elements) {
   std::vector<std::int64_t> bounds{table.size()};
-  for (std::int64_t layer = config.layers - 1; layer >= 0; --layer) {
-    const std::string first = fmt::format("encoder.layer.{}.attention.self.query.weight", layer);
-    const std::int64_t begin = table.at(first).offset;
-    if (bounds.back() - begin >= bucket_elements) bounds.push_back(begin);
+  std::vector<Side> towers{Side::kDocuments};
+  if (config.separate_towers) towers.push_back(Side::kQueries);
+  for (const Side side : towers) {
+    for (std::int64_t layer = config.layers - 1; layer >= 0; --layer) {
+      const std::string first =
+          fmt::format("{}encoder.layer.{}.attention.self.query.weight", tower_prefix(config, side), layer);
+      const std::int64_t begin = table.at(first).offset;
+      if (bounds.back() - begin >= bucket_elements) bounds.push_back(begin);
+    }
   }
   bounds.push_back(0);
   std::ranges::reverse(bounds);

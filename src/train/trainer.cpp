@@ -68,6 +68,23 @@ std::vector<std::string> data_set_names(const TrainingData& data) {
   return names;
 }
 
+/// Parameters of a model into the flat buffer of `table`. Where `encoder` has separate towers and the model
+/// has one, both are that.
+template <class Real>
+void read_towers(const CheckpointReader& model, const EncoderConfig& encoder, const ParameterTable& table,
+                 std::span<Real> out) {
+  if (encoder.separate_towers == model.meta().encoder.separate_towers) return model.read_parameters(out);
+  for (const TensorView& tensor : model.table().tensors()) {
+    std::vector<Real> values(static_cast<std::size_t>(tensor.size));
+    model.read_tensor(tensor, std::span<Real>(values));
+    const bool is_loss = tensor.name.starts_with("loss.");
+    for (const Side side : {Side::kQueries, Side::kDocuments}) {
+      const std::string name = is_loss ? tensor.name : tower_prefix(encoder, side) + tensor.name;
+      std::ranges::copy(values, out.begin() + table.at(name).offset);
+    }
+  }
+}
+
 /// What decides the model before the first step: options, or a checkpoint.
 struct Start {
   EncoderConfig encoder;
@@ -270,6 +287,7 @@ Start Trainer<T>::find_start(const CheckpointReader* model, bool resumes) const 
               .step = 0,
               .origin = {{"method", "train"}, {"init", options_.init}, {"init_origin", meta.origin}}};
   start.encoder.hidden_dropout = start.encoder.attention_dropout = options_.dropout;
+  if (options_.separate_towers) start.encoder.separate_towers = true;
   return start;
 }
 
@@ -279,7 +297,7 @@ void Trainer<T>::fill_parameters(const CheckpointReader* model, bool resumes) {
   if (model == nullptr) {
     initialize_parameters(start_.encoder, table_, options_.seed, values.data());
   } else {
-    model->read_parameters(std::span<Real>(values));
+    read_towers(*model, start_.encoder, table_, std::span<Real>(values));
   }
   std::vector<Real> m, v;
   if (resumes) {

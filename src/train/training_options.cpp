@@ -35,6 +35,7 @@ void for_each_option(Options& options, Visit visit) {
   visit("heads", options.heads);
   visit("intermediate-size", options.intermediate_size);
   visit("pooling", options.pooling);
+  visit("separate-towers", options.separate_towers);
   visit("no-normalize", options.no_normalize);
   visit("dropout", options.dropout);
   visit("global-batch", options.global_batch);
@@ -308,6 +309,7 @@ EncoderConfig encoder_config_for(const TrainingOptions& options, std::int32_t vo
   config.hidden_dropout = config.attention_dropout = options.dropout;
   config.pooling = pooling_from_name(options.pooling);
   config.normalize = !options.no_normalize;
+  config.separate_towers = options.separate_towers;
   try {
     config.validate();
   } catch (const Error& problem) {

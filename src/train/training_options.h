@@ -27,6 +27,7 @@ struct TrainingOptions {
   std::string init;
   std::int32_t layers = 0, hidden_size = 0, heads = 0, intermediate_size = 0;
   std::string pooling = "mean";
+  bool separate_towers = false;  ///< with init: also where its model has one tower, which both begin as
   bool no_normalize = false;
   double dropout = 0.1;
 

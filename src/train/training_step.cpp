@@ -17,7 +17,8 @@ template <class T>
 TrainingStep<T>::TrainingStep(const EncoderConfig& config, const ParameterTable& table, Ops<T>& ops,
                               TensorCommunicator& communicator, const TrainingStepOptions& options)
     : config_(config),
-      encoder_(config, table, ops),
+      encoders_{Encoder<T>(config, table, ops, Side::kQueries),
+                Encoder<T>(config, table, ops, Side::kDocuments)},
       log_temperature_(table.at("loss.log_temperature").offset),
       ops_(ops),
       communicator_(communicator),
@@ -29,36 +30,38 @@ TrainingStep<T>::TrainingStep(const EncoderConfig& config, const ParameterTable&
 }
 
 template <class T>
-std::vector<PackedBatch> TrainingStep<T>::pack_share(const TokenStore& store, const GlobalBatch& batch,
-                                                     const BatchShare& share,
-                                                     std::int64_t micro_batch) const {
-  const std::int64_t queries = share.last - share.first;
-  const std::int64_t texts =
-      queries + batch.document_offsets[share.last] - batch.document_offsets[share.first];
+void TrainingStep<T>::pack_share(const TokenStore& store, const GlobalBatch& batch, std::int64_t micro_batch,
+                                 Share& share) const {
+  const BatchShare& rows = share.rows;
+  const std::int64_t queries = rows.last - rows.first;
+  const std::int64_t first = batch.document_offsets[rows.first], last = batch.document_offsets[rows.last];
+  const std::int64_t texts = queries + last - first;
   const bool limited = micro_batch > 0 && micro_batch < queries;
   const std::int64_t most_texts = limited ? (texts * micro_batch + queries - 1) / queries : texts;
 
-  std::vector<PackedBatch> chunks;
+  std::vector<PackedBatch>& chunks = share.chunks;
   std::int64_t global_row = 0;
   // Walks over the texts of all ranks, because a token's global row counts those before it.
-  const auto visit = [&](const TokenTable& table, std::int32_t row, bool mine) {
+  const auto visit = [&](const TokenTable& table, Side side, std::int32_t row, bool mine) {
     const std::span<const std::int32_t> tokens = table.row(row);
     if (mine) {
       const bool full = !chunks.empty() && (chunks.back().token_count() >= options_.chunk_tokens ||
-                                            chunks.back().text_count() >= most_texts);
-      if (chunks.empty() || full) chunks.emplace_back();
+                                            chunks.back().text_count() >= most_texts ||
+                                            (config_.separate_towers && share.chunk_sides.back() != side));
+      if (chunks.empty() || full) {
+        chunks.emplace_back();
+        share.chunk_sides.push_back(side);
+      }
       chunks.back().add(tokens, options_.max_length, global_row);
     }
     global_row += std::min(static_cast<std::int32_t>(tokens.size()), options_.max_length);
   };
   for (std::int64_t i = 0; i < batch.size(); ++i) {
-    visit(store.queries, batch.queries[i], i >= share.first && i < share.last);
+    visit(store.queries, Side::kQueries, batch.queries[i], i >= rows.first && i < rows.last);
   }
-  const std::int64_t first = batch.document_offsets[share.first], last = batch.document_offsets[share.last];
   for (std::int64_t i = 0; i < batch.document_offsets.back(); ++i) {
-    visit(store.documents, batch.documents[i], i >= first && i < last);
+    visit(store.documents, Side::kDocuments, batch.documents[i], i >= first && i < last);
   }
-  return chunks;
 }
 
 template <class T>
@@ -67,7 +70,7 @@ void TrainingStep<T>::count_by_rank(const GlobalBatch& batch, Share& share) cons
     const BatchShare rows = batch_share(batch.size(), rank, communicator_.size());
     const std::int64_t documents = batch.document_offsets[rows.last] - batch.document_offsets[rows.first];
     share.query_counts.push_back(rows.last - rows.first);
-    share.gather_counts.push_back(documents * encoder_.dimension());
+    share.gather_counts.push_back(documents * dimension());
   }
 }
 
@@ -77,15 +80,15 @@ typename TrainingStep<T>::Share TrainingStep<T>::make_share(const TokenStore& st
   Share share;
   share.rows = batch_share(batch.size(), communicator_.rank(), communicator_.size());
   count_by_rank(batch, share);
-  share.chunks = pack_share(store, batch, share.rows, micro_batch);
+  pack_share(store, batch, micro_batch, share);
   share.recomputes = micro_batch > 0 && micro_batch < share.rows.last - share.rows.first;
-  share.query_values = (share.rows.last - share.rows.first) * encoder_.dimension();
+  share.query_values = (share.rows.last - share.rows.first) * dimension();
   share.document_values = share.gather_counts[static_cast<std::size_t>(communicator_.rank())];
-  share.all_document_values = batch.document_offsets.back() * encoder_.dimension();
+  share.all_document_values = batch.document_offsets.back() * dimension();
   std::int64_t offset = 0;
   for (const PackedBatch& chunk : share.chunks) {
     share.chunk_offset.push_back(offset);
-    offset += chunk.text_count() * encoder_.dimension();
+    offset += chunk.text_count() * dimension();
   }
   return share;
 }
@@ -113,7 +116,7 @@ StepWork TrainingStep<T>::work(const Share& share) const {
   const double passes = share.recomputes ? 4 : 3;
   for (const PackedBatch& chunk : share.chunks) {
     work.tokens += chunk.token_count();
-    work.flops += passes * encoder_.forward_flops(chunk.sequences(config_.max_tokens()));
+    work.flops += passes * encoders_.front().forward_flops(chunk.sequences(config_.max_tokens()));
   }
   return work;
 }
@@ -126,11 +129,12 @@ std::vector<Activations<T>> TrainingStep<T>::encode(const Share& share, const Em
   activations_.reset();
   for (std::size_t c = 0; c < share.chunks.size(); ++c) {
     Real* embedding = embeddings.embedding + share.chunk_offset[c];
+    const Encoder<T>& tower = encoder(share.chunk_sides[c]);
     if (keep) {
-      encoder_.forward(parameters, share.sequences[c], dropout, activations_, kept[c], embedding);
+      tower.forward(parameters, share.sequences[c], dropout, activations_, kept[c], embedding);
     } else {
       activations_.reset();
-      encoder_.encode(parameters, share.sequences[c], dropout, activations_, embedding);
+      tower.encode(parameters, share.sequences[c], dropout, activations_, embedding);
     }
   }
   return kept;
@@ -150,7 +154,7 @@ void TrainingStep<T>::compute_loss(const Share& share, const Embeddings& embeddi
   task.loss.compute({.queries = share.rows.last - share.rows.first,
                      .global_queries = batch.size(),
                      .candidates = batch.document_offsets.back(),
-                     .dimension = encoder_.dimension(),
+                     .dimension = dimension(),
                      .query = embeddings.stored,
                      .document = embeddings.document,
                      .positive_offsets = relations_.positive_offsets,
@@ -188,18 +192,19 @@ void TrainingStep<T>::backward(const Share& share, const Embeddings& embeddings,
   Activations<T> recomputed;
   for (std::size_t c = 0; c < share.chunks.size(); ++c) {
     const PackedSequences& sequences = share.sequences[c];
+    const Encoder<T>& tower = encoder(share.chunk_sides[c]);
     if (kept.empty()) {
       activations_.reset();
-      encoder_.forward(parameters, sequences, dropout, activations_, recomputed,
-                       embeddings.embedding + share.chunk_offset[c]);
+      tower.forward(parameters, sequences, dropout, activations_, recomputed,
+                    embeddings.embedding + share.chunk_offset[c]);
     }
     scratch_.reset();
     typename Encoder<T>::GradientsReady ready;
     if (sums != nullptr && c + 1 == share.chunks.size()) {
       ready = [sums](std::int64_t begin) { sums->final_from(begin); };
     }
-    encoder_.backward(parameters, sequences, dropout, scratch_, kept.empty() ? recomputed : kept[c],
-                      embeddings.d_embedding + share.chunk_offset[c], gradients, ready);
+    tower.backward(parameters, sequences, dropout, scratch_, kept.empty() ? recomputed : kept[c],
+                   embeddings.d_embedding + share.chunk_offset[c], gradients, ready);
   }
 }
 
@@ -232,16 +237,16 @@ StepMemory TrainingStep<T>::memory_needed(const TrainingTask<T>& task, const Glo
   for (const PackedBatch& chunk : share.chunks) {
     const PackedSequences sequences = chunk.sequences(config_.max_tokens());
     if (share.recomputes) activations.reset();
-    encoder_.take_forward(sequences, true, activations);
+    encoders_.front().take_forward(sequences, true, activations);
     scratch.reset();
-    encoder_.take_backward(sequences, scratch);
+    encoders_.front().take_backward(sequences, scratch);
   }
   const CandidateRelations relations = task.plan.relations(batch, share.rows);
   task.loss.take_memory({.queries = share.rows.last - share.rows.first,
                          .candidates = batch.document_offsets.back(),
                          .positives = static_cast<std::int64_t>(relations.positive.size()),
                          .own = static_cast<std::int64_t>(relations.own_grade.size()),
-                         .dimension = encoder_.dimension(),
+                         .dimension = dimension(),
                          .global_queries = batch.size()},
                         loss);
   const auto bytes = [](const Arena& arena) { return static_cast<std::int64_t>(arena.peak()); };

@@ -2,6 +2,7 @@
 // their order.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -95,6 +96,7 @@ class TrainingStep {
     std::vector<std::int64_t> query_counts;   ///< queries of each rank
     std::vector<std::int64_t> gather_counts;  ///< elements of document embeddings that each rank brings
     std::vector<PackedBatch> chunks;
+    std::vector<Side> chunk_sides;           ///< whose tower encodes a chunk
     std::vector<PackedSequences> sequences;  ///< the chunks on the device
     std::vector<std::int64_t> chunk_offset;  ///< of a chunk's first embedding in `embedding`
     std::int64_t query_values = 0, document_values = 0, all_document_values = 0;
@@ -123,15 +125,18 @@ class TrainingStep {
   void backward(const Share& share, const Embeddings& embeddings, const T* parameters,
                 const DropoutState& dropout, std::vector<Activations<T>>& kept, Real* gradients,
                 GradientSums<T>* sums);
-  /// The texts that this rank encodes, cut into chunks.
-  std::vector<PackedBatch> pack_share(const TokenStore& store, const GlobalBatch& batch,
-                                      const BatchShare& share, std::int64_t micro_batch) const;
+  /// The texts that this rank encodes, cut into chunks. Where towers are separate, no chunk has texts of both
+  /// sides.
+  void pack_share(const TokenStore& store, const GlobalBatch& batch, std::int64_t micro_batch,
+                  Share& share) const;
   /// What each rank brings: queries, and documents in elements of embeddings.
   void count_by_rank(const GlobalBatch& batch, Share& share) const;
   StepWork work(const Share& share) const;
+  const Encoder<T>& encoder(Side side) const { return encoders_[static_cast<std::size_t>(side)]; }
+  std::int64_t dimension() const { return encoders_.front().dimension(); }
 
   EncoderConfig config_;
-  Encoder<T> encoder_;
+  std::array<Encoder<T>, 2> encoders_;  ///< by side; the same parameters where they share a tower
   std::int64_t log_temperature_;  ///< its place in the flat buffer
   Ops<T>& ops_;
   TensorCommunicator& communicator_;

@@ -39,7 +39,7 @@ void write_embeddings(const CheckpointReader& model, const std::vector<std::vect
   TokenTable table;
   for (const auto& tokens : texts) table.append(tokens, std::to_string(table.rows()));
   std::vector<float> embeddings(static_cast<std::size_t>(table.rows() * embedder.dimension()));
-  embedder.embed(table, 0, table.rows(), embeddings);
+  embedder.embed(table, Side::kDocuments, 0, table.rows(), embeddings);
   SafetensorsWriter out(path, SafetensorsType::kFloat32,
                         {{"embeddings", {table.rows(), embedder.dimension()}}});
   out.append(embeddings);

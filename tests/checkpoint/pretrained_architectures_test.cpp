@@ -36,7 +36,7 @@ class PretrainedArchitecture : public testing::TestWithParam<Case> {
   Json exported(const char* name) {
     import_pretrained(model_, {}, out_);
     fs::remove_all(exported_);
-    export_sentence_transformers(CheckpointReader(out_), SafetensorsType::kFloat32, exported_);
+    export_sentence_transformers(CheckpointReader(out_), Side::kQueries, SafetensorsType::kFloat32, exported_);
     return read(exported_, name);
   }
 

@@ -301,7 +301,7 @@ TEST_F(PretrainedModel, AVocabularyAloneComesWithItsConfig) {
   EXPECT_EQ(import().folder.tokenizer_file, "vocab.txt");
   const CheckpointReader model(out_);
   EXPECT_EQ(model.meta().tokenizer, with_json);
-  export_sentence_transformers(model, SafetensorsType::kFloat32, exported_);
+  export_sentence_transformers(model, Side::kQueries, SafetensorsType::kFloat32, exported_);
   EXPECT_EQ(read_bytes(exported_ / "tokenizer.json"), with_json);
   set("tokenizer_config.json", "do_lower_case", false);
   import();
@@ -325,7 +325,7 @@ TEST_F(PretrainedModel, ExportGivesBackWhatCameIn) {
   set("config.json", "pad_token_id", 5);
   set("sentence_bert_config.json", "max_seq_length", 12);
   import();
-  export_sentence_transformers(CheckpointReader(out_), SafetensorsType::kFloat32, exported_);
+  export_sentence_transformers(CheckpointReader(out_), Side::kQueries, SafetensorsType::kFloat32, exported_);
   const SafetensorsReader before(model_ / "model.safetensors"), after(exported_ / "model.safetensors");
   EXPECT_EQ(after.tensors().size() + 2, before.tensors().size());  // pooler.dense.weight and bias
   for (const auto& [name, info] : after.tensors()) {
@@ -361,7 +361,7 @@ TEST_F(PretrainedModel, ExportInNarrowTypes) {
   for (const auto& [name, dtype, torch_name, unit] :
        {std::tuple("bf16", "BF16", "bfloat16", 0x1p-8F), std::tuple("fp16", "F16", "float16", 0x1p-11F)}) {
     fs::remove_all(exported_);
-    export_sentence_transformers(CheckpointReader(out_), export_type_from_name("--dtype", name), exported_);
+    export_sentence_transformers(CheckpointReader(out_), Side::kQueries, export_type_from_name("--dtype", name), exported_);
     EXPECT_EQ(Json::parse(read_bytes(exported_ / "config.json"))["dtype"], torch_name);
     const SafetensorsReader after(exported_ / "model.safetensors");
     for (const auto& [tensor, info] : after.tensors()) {
@@ -385,7 +385,7 @@ TEST_F(PretrainedModel, AFailedExportLeavesNothing) {
   import();
   const auto files = folder_.entries().size();
   EXPECT_NE(message_of([&] {
-              export_sentence_transformers(CheckpointReader(out_), SafetensorsType::kFloat16, exported_);
+              export_sentence_transformers(CheckpointReader(out_), Side::kQueries, SafetensorsType::kFloat16, exported_);
             }).find("tensor encoder.layer.1.output.LayerNorm.weight: element 3 is 70000, too large for F16"),
             std::string::npos);
   EXPECT_EQ(folder_.entries().size(), files);
@@ -404,7 +404,7 @@ TEST_F(PretrainedModel, TrainedAndFusedModelsKeepTheSettings) {
     imported.read_parameters(std::span(parameters));
     write_checkpoint<float>(folder_ / "other.h5", meta, imported.table(), parameters, {}, {});
     fs::remove_all(exported_);
-    export_sentence_transformers(CheckpointReader(folder_ / "other.h5"), SafetensorsType::kFloat32,
+    export_sentence_transformers(CheckpointReader(folder_ / "other.h5"), Side::kQueries, SafetensorsType::kFloat32,
                                  exported_);
     return Json::parse(read_bytes(exported_ / "sentence_bert_config.json"))["max_seq_length"].get<int>();
   };

@@ -73,6 +73,27 @@ TEST_F(Pretrained, FromPreparingToServing) {
   const std::string prompts = read_bytes(folder_.path() / "out/config_sentence_transformers.json");
   EXPECT_NE(prompts.find("\"document\": \"p: \""), std::string::npos) << prompts;
 
+  // Queries and documents with an encoder each, which begin as the same.
+  expect("toller train --init in.h5 --separate-towers --data mine.h5 --out towers --steps 2 --global-batch 2",
+         0, "");
+  expect("toller inspect towers", 0, "documents.encoder.layer.1.output.LayerNorm.weight");
+  expect("toller evaluate --model towers --data mine.h5 --split dev", 0, "ndcg@10");
+  expect("toller export --to sentence-transformers --out both towers", 2,
+         "has separate towers; --side queries or --side documents says which to export");
+  for (const std::string side : {"queries", "documents"}) {
+    expect("toller export --to sentence-transformers --side " + side + " --out " + side + " towers", 0,
+           "written to " + side);
+    expect("toller import " + side + " --out " + side + ".h5", 0, "4897 parameters");
+    expect("toller encode --model towers --side " + side + " --data mine.h5 --out a.h5", 0, "2 embeddings");
+    expect("toller encode --model " + side + ".h5 --side " + side + " --data mine.h5 --out b.h5", 0,
+           "2 embeddings");
+    expect("h5diff a.h5 b.h5 /embeddings /embeddings", 0, "");
+  }
+  expect("h5diff queries.h5 documents.h5 /parameters", 1, "");
+  expect("toller export --to sentence-transformers --side queries --out one in.h5", 2,
+         "has one tower for both");
+  expect("toller train --resume towers --steps 3", 0, "");
+
   // Other prompts than the model's are no evaluation of it.
   expect("toller prepare --collection mine --model in.h5 --query-prompt '' --out other.h5", 0, "tokenized 4");
   expect(

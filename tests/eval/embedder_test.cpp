@@ -31,7 +31,7 @@ class EmbedderTest : public testing::Test {
     Embedder embedder(config, table, *ops, std::as_const(parameters).data(), kept);
     EXPECT_EQ(embedder.dimension(), kept == 0 ? config.hidden_size : kept);
     std::vector<float> result(texts_.rows() * embedder.dimension());
-    embedder.embed_all(texts_, alone_, result);
+    embedder.embed_all(texts_, Side::kQueries, alone_, result);
     return result;
   }
 
@@ -52,6 +52,23 @@ class EmbedderTest : public testing::Test {
   TokenTable texts_;
   SelfCommunicator alone_;
 };
+
+TEST_F(EmbedderTest, TheSideChoosesTheTower) {
+  EncoderConfig shared = small_config(), separate = small_config();
+  separate.separate_towers = true;
+  const ParameterTable one(shared), two(separate);
+  const std::vector<float> parameters = random_parameters<float>(two);
+  const auto ops = make_cpu_ops<float>();
+  Embedder both(separate, two, *ops, parameters.data());
+  std::vector<float> expected(static_cast<std::size_t>(texts_.rows() * shared.hidden_size)), found = expected;
+  for (const auto& [side, first] :
+       {std::pair(Side::kQueries, std::int64_t{0}), std::pair(Side::kDocuments, one.size() - 1)}) {
+    Embedder alone(shared, one, *ops, parameters.data() + first);
+    alone.embed_all(texts_, Side::kQueries, alone_, expected);
+    both.embed_all(texts_, side, alone_, found);
+    EXPECT_EQ(found, expected);
+  }
+}
 
 TEST_F(EmbedderTest, KeepsTheFirstNumbersAtUnitLength) {
   for (const std::int64_t kept : {1, 5, 12}) {

@@ -82,16 +82,10 @@ double largest(const std::vector<double>& values) {
   return most;
 }
 
-class StepGradient : public testing::TestWithParam<std::tuple<Pooling, bool, bool>> {};
-
-TEST_P(StepGradient, MatchesCentralDifferences) {
-  Setting setting;
-  const auto [pooling, dropout, symmetric] = GetParam();
-  setting.config.pooling = pooling;
-  setting.symmetric = symmetric;
+/// Of the gradient by every tensor, in a random direction.
+void expect_central_differences(Setting setting) {
   setting.max_length = 512;
   setting.plan = {.seed = 7, .global_batch = 4, .positives = 2, .hard_negatives = 1};
-  if (!dropout) setting.config.hidden_dropout = setting.config.attention_dropout = 0;
   const TokenStore store =
       synthetic_store({.vocabulary_size = 53, .lengths = {1, 2, 3, 512, 9, 17, 64, 5, 12}});
   const ParameterTable table(setting.config);
@@ -115,6 +109,68 @@ TEST_P(StepGradient, MatchesCentralDifferences) {
     double magnitude = 0;
     for (std::int64_t i = 0; i < tensor.size; ++i) magnitude += std::abs(direction[i] * first[i]);
     EXPECT_NEAR(numeric, analytic, 1e-6 * magnitude + 1e-9 * at.loss) << tensor.name;
+  }
+}
+
+class StepGradient : public testing::TestWithParam<std::tuple<Pooling, bool, bool>> {};
+
+TEST_P(StepGradient, MatchesCentralDifferences) {
+  Setting setting;
+  const auto [pooling, dropout, symmetric] = GetParam();
+  setting.config.pooling = pooling;
+  setting.symmetric = symmetric;
+  if (!dropout) setting.config.hidden_dropout = setting.config.attention_dropout = 0;
+  expect_central_differences(setting);
+}
+
+TEST(SeparateTowers, GradientsMatchCentralDifferences) {
+  Setting setting;
+  setting.config.separate_towers = true;
+  expect_central_differences(setting);
+}
+
+/// Two towers that begin as one: the loss is that of the one, and its gradient the sum of theirs.
+TEST(SeparateTowers, ThatAreEqualDoWhatOneDoes) {
+  const TokenStore store = synthetic_store({.vocabulary_size = 53});
+  Setting shared, separate;
+  separate.config.separate_towers = true;
+  const ParameterTable one(shared.config), two(separate.config);
+  ASSERT_EQ(two.size(), 2 * one.size() - 1);
+  const auto parameters = random_parameters<double>(one);
+  std::vector<double> twice(parameters.begin(), parameters.end() - 1);
+  twice.insert(twice.end(), parameters.begin(), parameters.end());
+  for (const int ranks : {1, 3}) {
+    for (const std::int64_t micro_batch : {0, 3}) {
+      shared.micro_batch = separate.micro_batch = micro_batch;
+      const auto expected = run_on<double>(ranks, shared, store, parameters);
+      const auto found = run_on<double>(ranks, separate, store, twice);
+      EXPECT_NEAR(found.loss, expected.loss, 1e-12 * expected.loss);
+      EXPECT_NEAR(found.log_temperature_gradient, expected.log_temperature_gradient, 1e-11);
+      const std::size_t size = parameters.size() - 1;
+      const double scale = largest(expected.gradient);
+      for (std::size_t i = 0; i < size; ++i) {
+        ASSERT_NEAR(found.gradient[i] + found.gradient[size + i], expected.gradient[i], 1e-11 * scale)
+            << ranks << " ranks, element " << i;
+      }
+      EXPECT_GT(largest({found.gradient.begin(), found.gradient.begin() + static_cast<std::ptrdiff_t>(size)}),
+                0);
+    }
+  }
+}
+
+TEST(SeparateTowers, OfOtherParametersDependOnNoRank) {
+  const TokenStore store = synthetic_store({.vocabulary_size = 53});
+  Setting setting;
+  setting.config.separate_towers = true;
+  const auto parameters = random_parameters<double>(ParameterTable(setting.config));
+  const auto one = run_on<double>(1, setting, store, parameters, 3);
+  const double scale = largest(one.gradient);
+  for (const int ranks : {2, 6}) {
+    const auto many = run_on<double>(ranks, setting, store, parameters, 3);
+    EXPECT_NEAR(many.loss, one.loss, 1e-12 * one.loss);
+    for (std::size_t i = 0; i < one.gradient.size(); ++i) {
+      ASSERT_NEAR(many.gradient[i], one.gradient[i], 1e-11 * scale) << ranks << " ranks, element " << i;
+    }
   }
 }
 
