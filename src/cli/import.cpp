@@ -16,13 +16,11 @@ constexpr const char* kDescription =
     "config.json,\n"
     "model.safetensors (or its shards and their index), tokenizer.json or vocab.txt, and perhaps "
     "modules.json with\n"
-    "pooling and normalisation. Encoders: BERT (MiniLM, E5, BGE, GTE), DistilBERT, RoBERTa and XLM-R. What "
-    "the "
+    "pooling and normalisation. Encoders: BERT (MiniLM, E5, BGE, GTE), DistilBERT, RoBERTa, XLM-R. What the "
     "encoder\n"
     "cannot do exactly is an error that names it. The checkpoint is one to train from (`toller train "
-    "--init`), "
-    "to\n"
-    "evaluate, to encode with, and to export again.\n";
+    "--init`),\n"
+    "to evaluate, to encode with, and to export again.\n";
 
 po::options_description declare_options() {
   po::options_description options("Options");
