@@ -60,6 +60,9 @@ CheckpointMeta read_meta(const CheckpointTensors& stored) {
   meta.training = config.value("training", nlohmann::json());
   meta.state = config.value("state", nlohmann::json());
   meta.origin = config.value("origin", nlohmann::json());
+  if (const auto texts = config.find("texts"); texts != config.end()) {
+    meta.form = text_form_from_json(*texts, name + ": attribute config: texts");
+  }
   meta.tokenizer = file.read_string(kTokenizerName);
   check_sizes(stored, meta.encoder);
   return meta;
@@ -77,6 +80,7 @@ nlohmann::json config_json(const CheckpointMeta& meta) {
   nlohmann::json config = {{"encoder", to_json(meta.encoder)}, {"origin", meta.origin}};
   if (!meta.training.is_null()) config["training"] = meta.training;
   if (!meta.state.is_null()) config["state"] = meta.state;
+  if (meta.form != TextForm{}) config["texts"] = to_json(meta.form);
   return config;
 }
 

@@ -3,7 +3,8 @@
 //   /optimizer/m|v/<tensor>       AdamW's moments, same type (absent in a fused or imported model)
 //   /state/tokenizer              uint8
 //   attributes: format_version, kind = "checkpoint", step, config (JSON)
-// config JSON: {"encoder": {...}, "training": {...} or absent, "state": {...} or absent, "origin": {...}}.
+// config JSON: {"encoder": {...}, "training": {...} or absent, "state": {...} or absent, "origin": {...},
+// "texts": {...} (text/text_form.h) or absent}.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +20,7 @@
 #include "io/hdf5_file.h"
 #include "model/config.h"
 #include "model/parameters.h"
+#include "text/text_form.h"
 
 namespace toller {
 
@@ -33,6 +35,7 @@ struct CheckpointMeta {
   nlohmann::json origin;    ///< how it came to be: init, fuse method and sources, history
   std::int64_t step = 0;
   std::string tokenizer;  ///< serialised, see Tokenizer::from_bytes
+  TextForm form;          ///< prompts and lengths that the model expects
 };
 
 /// What to call tensors of a file that are not called as the model's: `from` and `to` are names, or, both

@@ -175,6 +175,7 @@ FusionSummary fuse_checkpoints(const std::vector<std::filesystem::path>& checkpo
   CheckpointMeta meta;
   meta.encoder = sources.checkpoints().front().meta().encoder;
   meta.tokenizer = sources.checkpoints().front().meta().tokenizer;
+  meta.form = sources.checkpoints().front().meta().form;
   meta.origin = origin_json(task);
   bool wide = false;
   for (const CheckpointReader& source : sources.checkpoints()) {

@@ -31,6 +31,8 @@ void check_same_model(const CheckpointReader& first, const CheckpointReader& oth
   if (first.meta().tokenizer != other.meta().tokenizer) {
     fail("cannot fuse {} with {}: their tokenizers differ", a, b);
   }
+  const std::string difference = prompt_difference(first.meta().form, other.meta().form);
+  if (!difference.empty()) fail("cannot fuse {} with {}: their prompts differ: {}", a, b, difference);
 }
 
 std::vector<BlockPlace> make_blocks(const ParameterTable& table, std::int64_t most) {

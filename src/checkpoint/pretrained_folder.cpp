@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <array>
+#include <initializer_list>
 #include <optional>
 #include <utility>
 
 #include "error.h"
 #include "io/strict_json.h"
 #include "model/bert_config.h"
+#include "text/tokenizer.h"
 
 namespace toller {
 namespace {
@@ -15,7 +17,6 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-constexpr std::uintmax_t kMaxTokenizer = 64 << 20;
 /// What is kept of a folder's settings goes through all checkpoints that come of the model.
 constexpr std::size_t kMaxSettings = 16 << 10;
 
@@ -135,27 +136,17 @@ Json read_tokenizer_config(const fs::path& folder) {
   return kept;
 }
 
-/// A vocabulary alone is that of BERT's uncased tokenizer; for another, tokenizer.json must say so.
-void check_plain_vocabulary(const fs::path& folder) {
-  const JsonObject config = read_if_there(folder / "tokenizer_config.json");
-  try {
-    for (const char* field : {"do_lower_case", "do_basic_tokenize", "tokenize_chinese_chars"}) {
-      config.require(field, true);
-    }
-    config.require("strip_accents", true);
-  } catch (const Error& problem) {
-    fail(
-        "{} with a vocab.txt; give the folder a tokenizer.json, as transformers' save_pretrained() writes it",
-        problem.what());
-  }
-}
-
 void read_tokenizer(PretrainedFolder& found) {
   for (const char* name : {"tokenizer.json", "vocab.txt"}) {
-    if (!is_there(found.transformer / name)) continue;
+    const fs::path path = found.transformer / name;
+    if (!is_there(path)) continue;
+    const Tokenizer tokenizer = Tokenizer::load(path.string());
+    if (tokenizer.vocabulary_size() > found.encoder.vocabulary_size) {
+      fail("{}: has {} pieces, but config.json a vocab_size of {}", path.string(),
+           tokenizer.vocabulary_size(), found.encoder.vocabulary_size);
+    }
     found.tokenizer_file = name;
-    found.tokenizer = read_small_file(found.transformer / name, kMaxTokenizer);
-    if (found.tokenizer_file == "vocab.txt") check_plain_vocabulary(found.transformer);
+    found.tokenizer = tokenizer.bytes();
     return;
   }
   fail("{}: has neither tokenizer.json nor vocab.txt; other tokenizers are not supported",
@@ -172,6 +163,15 @@ std::int64_t read_max_length(const JsonObject& sentences, const Json& tokenizer_
              : most;
 }
 
+/// The first of these prompts that there is, as encode_query() and encode_document() choose it.
+std::string first_prompt(const JsonObject& prompts, std::initializer_list<const char*> names,
+                         const std::string& otherwise) {
+  for (const char* name : names) {
+    if (prompts.has(name)) return prompts.text(name, "");
+  }
+  return otherwise;
+}
+
 void read_prompts(const fs::path& folder, PretrainedFolder& found) {
   const JsonObject config = read_if_there(folder / "config_sentence_transformers.json");
   for (const char* field : {"prompts", "default_prompt_name", "similarity_fn_name"}) {
@@ -179,12 +179,9 @@ void read_prompts(const fs::path& folder, PretrainedFolder& found) {
   }
   const JsonObject prompts(found.settings.value("prompts", Json::object()), config.origin() + ": prompts");
   for (const auto& [name, prompt] : prompts.json().items()) prompts.text(name, "");
-  const std::string name = config.text("default_prompt_name", "");
-  if (name.empty()) return;
-  found.notes.push_back(
-      fmt::format("default_prompt_name is '{}': sentence-transformers begins every text with that prompt, "
-                  "Toller does not",
-                  name));
+  const std::string by_default = prompts.text(config.text("default_prompt_name", ""), "");
+  found.form.queries.prompt = first_prompt(prompts, {"query"}, by_default);
+  found.form.documents.prompt = first_prompt(prompts, {"document", "passage", "corpus"}, by_default);
 }
 
 /// Versions from 5.4 on say which of the transformer's results is pooled: {"text": {"method_output_name"}}.
@@ -205,6 +202,8 @@ void read_settings(const fs::path& folder, PretrainedFolder& found) {
   found.settings["tokenizer_config"] = read_tokenizer_config(found.transformer);
   found.settings["max_seq_length"] =
       read_max_length(sentences, found.settings["tokenizer_config"], found.encoder.max_positions);
+  found.form.queries.max_length = found.form.documents.max_length =
+      found.settings["max_seq_length"].get<std::int32_t>();
   if (sentences.flag("do_lower_case", false)) {
     found.settings["do_lower_case"] = true;
     found.notes.emplace_back(
@@ -237,17 +236,14 @@ JsonObject settings_of(const CheckpointReader& model) {
           fmt::format("{}: origin: {}", model.path().string(), kPretrainedSettings)};
 }
 
-/// Which of the files of such a folder the model's tokenizer is.
-std::string tokenizer_file_of(const CheckpointReader& model) {
+/// The model's tokenizer as the file tokenizer.json.
+const std::string& tokenizer_json_of(const CheckpointReader& model) {
   const std::string& bytes = model.meta().tokenizer;
   if (bytes.empty()) fail("{}: holds no tokenizer, so it cannot be exported", model.path().string());
-  const std::size_t begin = bytes.find_first_not_of(" \t\r\n");
-  if (begin != std::string::npos && bytes[begin] == '{') return "tokenizer.json";
-  const std::string lines = "\n" + bytes;
-  if (lines.find("\n[UNK]\n") != std::string::npos || lines.find("\n[UNK]\r\n") != std::string::npos) {
-    return "vocab.txt";
+  if (!bytes.starts_with('{')) {
+    fail("{}: has a sentencepiece tokenizer, export of which is not supported yet", model.path().string());
   }
-  fail("{}: has a sentencepiece tokenizer, export of which is not supported yet", model.path().string());
+  return bytes;
 }
 
 /// As transformers would write it for this tokenizer, if the model did not bring one.
@@ -266,6 +262,16 @@ Json default_tokenizer_config(const std::string& bytes, std::int64_t max_length)
   config["strip_accents"] = normalizer.value("strip_accents", Json());
   config["tokenize_chinese_chars"] = normalizer.value("handle_chinese_chars", Json(true));
   return config;
+}
+
+/// Those that the model was trained with, under the names that encode_query() and encode_document() look for,
+/// and what else the imported model had.
+Json prompts_of(const TextForm& form, Json prompts) {
+  if (!form.queries.prompt.empty() || prompts.contains("query")) prompts["query"] = form.queries.prompt;
+  if (!form.documents.prompt.empty() || prompts.contains("document")) {
+    prompts["document"] = form.documents.prompt;
+  }
+  return prompts;
 }
 
 nlohmann::ordered_json modules_json(bool normalize) {
@@ -326,8 +332,10 @@ void write_sentence_transformers_files(const CheckpointReader& model, const std:
   };
   const CheckpointMeta& meta = model.meta();
   const JsonObject settings = settings_of(model);
-  const std::string tokenizer_file = tokenizer_file_of(model);
-  const std::int32_t max_length = settings.count("max_seq_length", meta.encoder.max_positions);
+  const std::string& tokenizer = tokenizer_json_of(model);
+  const std::int32_t longest = std::max(meta.form.queries.max_length, meta.form.documents.max_length);
+  const std::int32_t max_length =
+      longest > 0 ? longest : settings.count("max_seq_length", meta.encoder.max_positions);
 
   nlohmann::ordered_json config = bert_config_from_encoder(meta.encoder, dtype);
   if (settings.has("pad_token_id")) config["pad_token_id"] = settings.count("pad_token_id");
@@ -338,12 +346,12 @@ void write_sentence_transformers_files(const CheckpointReader& model, const std:
         {{"max_seq_length", max_length}, {"do_lower_case", settings.flag("do_lower_case", false)}});
   const Json& kept = settings.json();
   write("config_sentence_transformers.json",
-        {{"prompts", kept.value("prompts", Json::object())},
+        {{"prompts", prompts_of(meta.form, kept.value("prompts", Json::object()))},
          {"default_prompt_name", kept.value("default_prompt_name", Json())},
          {"similarity_fn_name",
           kept.value("similarity_fn_name", Json(meta.encoder.normalize ? "cosine" : "dot"))}});
-  folder.write(tokenizer_file, meta.tokenizer);
-  Json tokenizer_config = default_tokenizer_config(meta.tokenizer, max_length);
+  folder.write("tokenizer.json", tokenizer);
+  Json tokenizer_config = default_tokenizer_config(tokenizer, max_length);
   tokenizer_config.update(
       JsonObject(kept.value("tokenizer_config", Json::object()), settings.origin() + ": tokenizer_config")
           .json());

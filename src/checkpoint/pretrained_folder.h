@@ -15,6 +15,7 @@
 #include "checkpoint/checkpoint.h"
 #include "io/new_folder.h"
 #include "model/config.h"
+#include "text/text_form.h"
 
 namespace toller {
 
@@ -30,7 +31,9 @@ struct PretrainedFolder {
   bool has_modules = false;           ///< otherwise pooling and normalisation are those of the choice
   EncoderConfig encoder;
   std::string tokenizer_file;  ///< name of the file in `transformer`
-  std::string tokenizer;       ///< its bytes
+  std::string tokenizer;       ///< serialised, see Tokenizer::from_bytes
+  /// The prompts that sentence-transformers puts before queries and documents, and the length of its texts.
+  TextForm form;
   /// What the encoder has no place for, of what the folder has: pad_token_id, max_seq_length, do_lower_case,
   /// tokenizer_config, prompts, default_prompt_name, similarity_fn_name. For CheckpointMeta::origin.
   nlohmann::json settings;

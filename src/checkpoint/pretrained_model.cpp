@@ -146,6 +146,7 @@ ImportReport import_pretrained(const fs::path& folder, const PoolingChoice& choi
   CheckpointMeta meta;
   meta.encoder = found.encoder;
   meta.tokenizer = found.tokenizer;
+  meta.form = found.form;
   meta.origin = {{"method", "import"}, {"folder", folder.string()}, {kPretrainedSettings, found.settings}};
   CheckpointWriter writer(out, meta);
   for (const TensorView& tensor : table.tensors()) {

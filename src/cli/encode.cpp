@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 #include <vector>
 
@@ -30,9 +31,9 @@ constexpr const char* kUsage =
 constexpr const char* kDescription =
     "Writes the embeddings of texts to an HDF5 file: /embeddings float32 [rows, dimension], and the ids of "
     "the rows\n"
-    "as bytes, /ids, that of row i from id_offsets[i] to id_offsets[i + 1]. Texts longer than the model's "
-    "positions\n"
-    "are cut. Under mpirun the ranks share the work.";
+    "as bytes, /ids, that of row i from id_offsets[i] to id_offsets[i + 1]. Texts get the model's "
+    "prompt and\n"
+    "are cut at its length. Under mpirun the ranks share the work.";
 
 po::options_description declare_options(DeviceOptions& device) {
   po::options_description options("Options");
@@ -41,7 +42,7 @@ po::options_description declare_options(DeviceOptions& device) {
       "checkpoint, or the folder of a run (its last checkpoint)");
   add("data", po::value<std::string>()->value_name("FILE"), "token store to take the texts from");
   add("side", po::value<std::string>()->default_value("documents")->value_name("NAME"),
-      "of the store: documents or queries");
+      "which prompt and length texts get, and which texts of the store are meant: documents or queries");
   add("input", po::value<std::string>()->value_name("FILE"),
       "texts instead of a store: .jsonl with \"_id\", \"text\" and perhaps \"title\", or one text a line, "
       "whose id is "
@@ -64,7 +65,8 @@ std::vector<TextRecord> read_texts(const fs::path& path) {
   return records;
 }
 
-TokenTable tokenize(const std::vector<TextRecord>& records, const CheckpointReader& model) {
+TokenTable tokenize(const std::vector<TextRecord>& records, const std::string& side,
+                    const CheckpointReader& model) {
   const CheckpointMeta& meta = model.meta();
   if (meta.tokenizer.empty()) fail("{}: holds no tokenizer, so it cannot read texts", model.path().string());
   const Tokenizer tokenizer = Tokenizer::from_bytes(meta.tokenizer, model.path().string());
@@ -72,15 +74,18 @@ TokenTable tokenize(const std::vector<TextRecord>& records, const CheckpointRead
     fail("{}: its tokenizer has {} pieces, its embedding table {}", model.path().string(),
          tokenizer.vocabulary_size(), meta.encoder.vocabulary_size);
   }
+  const SideForm& form = side == "queries" ? meta.form.queries : meta.form.documents;
+  const std::int32_t most = form.max_length == 0 ? meta.encoder.max_positions
+                                                 : std::min(form.max_length, meta.encoder.max_positions);
   TokenTable table;
   for (const TextRecord& record : records) {
-    table.append(tokenizer.encode(record.text, meta.encoder.max_positions), record.id);
+    table.append(tokenizer.encode(form.prompt + record.text, most), record.id);
   }
   return table;
 }
 
 TokenTable take_side(TokenStore store, const std::string& side, const CheckpointReader& model) {
-  check_same_tokenizer(model, store);
+  check_same_texts(model, store);
   return std::move(side == "queries" ? store.queries : store.documents);
 }
 
@@ -115,14 +120,13 @@ int run_encode(CommandContext& context) {
   if (side != "documents" && side != "queries") fail_usage("--side {}: expected documents or queries", side);
   const bool from_store = values->count("data") != 0;
   if (from_store == (values->count("input") != 0)) fail_usage("give one of --data STORE and --input FILE");
-  if (!from_store && !(*values)["side"].defaulted()) fail_usage("--side is for --data");
   if (is_root(context)) AtomicFileWriter{out};  // what cannot be written fails before the work
 
   set_threads((*values)["threads"].as<int>());
   const CheckpointReader model(resolve_checkpoint(model_path));
   const TokenTable table = from_store
                                ? take_side(read_token_store(required_option(*values, "data")), side, model)
-                               : tokenize(read_texts(required_option(*values, "input")), model);
+                               : tokenize(read_texts(required_option(*values, "input")), side, model);
   const auto embedder = open_embedder(model, device, context, (*values)["truncate"].as<std::int64_t>());
   std::vector<float> embeddings(table.rows() * embedder->dimension());
   embedder->embed_all(table, context.communicator, embeddings);

@@ -95,7 +95,7 @@ std::unique_ptr<Embedder> open_model(const po::variables_map& values, const Devi
                                      const TokenStore& store, const CommandContext& context,
                                      nlohmann::ordered_json& origin) {
   const CheckpointReader model(resolve_checkpoint(required_option(values, "model")));
-  check_same_tokenizer(model, store);
+  check_same_texts(model, store);
   origin = {{"model", model.path().string()}, {"step", model.meta().step}};
   auto embedder = open_embedder(model, device, context, values["truncate"].as<std::int64_t>());
   origin["dimension"] = embedder->dimension();

@@ -262,7 +262,7 @@ int search_and_report(const CommandContext& context, const po::variables_map& va
   const EvaluationOptions evaluation{.auc = task.metric.starts_with("auc"), .most_queries = queries};
   task.measure = [&](const fs::path& path) {
     const CheckpointReader model(path, task.options.renames);
-    check_same_tokenizer(model, store);
+    check_same_texts(model, store);
     const auto embedder = open_embedder(model, device, context, 0);
     return evaluate_model(*embedder, store, split, evaluation, context.communicator).metrics;
   };

@@ -42,6 +42,12 @@ void print_report(const ImportReport& report, const std::string& out) {
              encoder.normalize ? "unit length" : "not normalised");
   for (const std::string& file : report.files) fmt::print("weights: {}\n", file);
   fmt::print("tokenizer: {}\n", report.folder.tokenizer_file);
+  const TextForm& form = report.folder.form;
+  if (!form.queries.prompt.empty() || !form.documents.prompt.empty()) {
+    fmt::print("prompts: \"{}\" before queries, \"{}\" before documents\n", form.queries.prompt,
+               form.documents.prompt);
+  }
+  fmt::print("texts are cut at {} tokens\n", form.documents.max_length);
   if (!report.unused.empty()) {
     fmt::print("not used (no part of the embeddings): {}\n", fmt::join(report.unused, ", "));
   }

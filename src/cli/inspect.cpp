@@ -92,6 +92,7 @@ void inspect_checkpoint(const fs::path& path, Json& result) {
   result["parameters"] = reader.table().size();
   result["optimizer"] = reader.has_optimizer();
   result["tokenizer_bytes"] = meta.tokenizer.size();
+  result["texts"] = to_json(meta.form);
   result["encoder"] = to_json(meta.encoder);
   result["training"] = meta.training;
   result["state"] = meta.state;
@@ -111,6 +112,7 @@ void inspect_store(const fs::path& path, Json& result) {
   result["query_tokens"] = store.queries.tokens.size();
   result["vocabulary_size"] = store.vocabulary_size;
   result["max_length"] = store.max_length;
+  result["texts"] = to_json(store.form);
   for (const auto& [name, split] : store.splits) {
     if (store.task == Task::kSimilarity) {
       const auto [least, greatest] = std::ranges::minmax(split.score);

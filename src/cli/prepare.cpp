@@ -8,6 +8,8 @@
 #include <string_view>
 #include <unordered_set>
 
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/run_checkpoints.h"
 #include "cli/command.h"
 #include "data/collection.h"
 #include "data/text_file.h"
@@ -28,6 +30,10 @@ po::options_description declare_options() {
       "folder in BEIR layout (corpus.jsonl, queries.jsonl, qrels/*.tsv), or of scored pairs of sentences "
       "(pairs/*.tsv, or the STS benchmark's sts-*.csv)");
   add("out", po::value<std::string>()->value_name("FILE"), "token store to write");
+  add("model", po::value<std::string>()->value_name("FILE"),
+      "take the tokenizer, the prompts and the lengths of this checkpoint (of toller import or train), but "
+      "for "
+      "what is given here");
   add("tokenizer", po::value<std::string>()->value_name("FILE"),
       "tokenizer to use: WordPiece's vocab.txt or tokenizer.json, or a sentencepiece model");
   add("train-tokenizer", po::value<std::int32_t>()->value_name("N"),
@@ -35,45 +41,95 @@ po::options_description declare_options() {
   add("cased", po::bool_switch(),
       "keep upper case, with --train-tokenizer or with a vocab.txt (where no tokenizer_config.json beside it "
       "says so)");
-  add("max-length", po::value<std::int32_t>()->default_value(128)->value_name("N"),
-      "tokens a text, special tokens included; longer texts are cut");
+  add("max-length", po::value<std::int32_t>()->value_name("N"),
+      "tokens a text, those of the prompt and special ones included; longer texts are cut; default: the "
+      "model's, or 128");
+  add("query-max-length", po::value<std::int32_t>()->value_name("N"), "the same, of queries alone");
+  add("document-max-length", po::value<std::int32_t>()->value_name("N"), "the same, of documents alone");
+  add("query-prompt", po::value<std::string>()->value_name("TEXT"),
+      "written before every query, as it is (\"query: \")");
+  add("document-prompt", po::value<std::string>()->value_name("TEXT"), "written before every document");
   add("threads", po::value<int>()->default_value(0, "all")->value_name("N"), "threads for tokenizing");
   add("json", po::value<std::string>()->value_name("FILE"), "write the figures to FILE");
   return options;
 }
 
+constexpr std::int32_t kDefaultLength = 128;
+
 struct PrepareOptions {
   fs::path collection;
   fs::path out;
-  fs::path tokenizer;  ///< empty: train one
+  std::string model_tokenizer;  ///< serialised, out of a checkpoint; empty: none is given
+  fs::path tokenizer;           ///< empty: that of the model, or train one
   bool cased = false;
   Tokenizer::TrainOptions training;
-  std::int32_t max_length = 0;
+  TextForm form;
   int threads = 0;
 };
+
+/// What is given of a side, the rest as `form` has it.
+SideForm read_side(const po::variables_map& values, const std::string& side, SideForm form) {
+  for (const std::string& option : {std::string("max-length"), side + "-max-length"}) {
+    if (values.count(option) == 0) continue;
+    form.max_length = values[option].as<std::int32_t>();
+    if (form.max_length < 3 || form.max_length > 1'000'000) {
+      fail_usage("--{} {}: must lie between 3 and 1000000", option, form.max_length);
+    }
+  }
+  const std::string option = side + "-prompt";
+  if (values.count(option) != 0) form.prompt = values[option].as<std::string>();
+  constexpr std::size_t kMostOfPrompt = 4096;
+  if (form.prompt.size() > kMostOfPrompt) {
+    fail_usage("--{}: {} bytes, more than {}", option, form.prompt.size(), kMostOfPrompt);
+  }
+  return form;
+}
+
+TextForm read_form(const po::variables_map& values, const TextForm& form) {
+  return {read_side(values, "query", form.queries), read_side(values, "document", form.documents)};
+}
+
+/// Tokenizer and form of a checkpoint, the form changed to what is given.
+void read_model(const po::variables_map& values, PrepareOptions& options) {
+  const CheckpointReader model(resolve_checkpoint(required_option(values, "model")));
+  const CheckpointMeta& meta = model.meta();
+  options.model_tokenizer = meta.tokenizer;
+  if (meta.tokenizer.empty()) fail("{}: holds no tokenizer", model.path().string());
+  const std::int32_t most = meta.encoder.max_positions;
+  options.form = meta.form;
+  for (SideForm* side : {&options.form.queries, &options.form.documents}) {
+    if (side->max_length == 0) side->max_length = most;
+  }
+  options.form = read_form(values, options.form);
+  const std::int32_t longest = std::max(options.form.queries.max_length, options.form.documents.max_length);
+  if (longest > most) {
+    fail_usage("texts of {} tokens are too long for {}, which takes {}", longest, model.path().string(),
+               most);
+  }
+}
 
 PrepareOptions read_options(const po::variables_map& values) {
   PrepareOptions options;
   options.collection = required_option(values, "collection");
   options.out = required_option(values, "out");
-  const bool given = values.count("tokenizer") != 0;
-  if (given == (values.count("train-tokenizer") != 0)) {
-    fail_usage("give one of --tokenizer FILE and --train-tokenizer N");
+  const bool given = values.count("tokenizer") != 0, trains = values.count("train-tokenizer") != 0;
+  const bool has_model = values.count("model") != 0;
+  if (given + trains + has_model != 1) {
+    fail_usage("give one of --model FILE, --tokenizer FILE and --train-tokenizer N");
   }
   if (given) options.tokenizer = required_option(values, "tokenizer");
-  if (!given) options.training.vocabulary_size = values["train-tokenizer"].as<std::int32_t>();
+  if (trains) options.training.vocabulary_size = values["train-tokenizer"].as<std::int32_t>();
   options.cased = values["cased"].as<bool>();
   options.training.lower_case = !options.cased;
-  if (given && options.cased && options.tokenizer.extension() != ".txt") {
+  if (!trains && options.cased && options.tokenizer.extension() != ".txt") {
     fail_usage(
         "--cased is for --train-tokenizer and for a vocab.txt; other files say themselves what is kept");
   }
   if (options.out.extension() == ".model")
     fail_usage("--out {}: .model is for the tokenizer", options.out.string());
-  options.max_length = values["max-length"].as<std::int32_t>();
-  if (options.max_length < 3 || options.max_length > 1'000'000) {
-    fail_usage("--max-length {}: must lie between 3 and 1000000", options.max_length);
-  }
+  const SideForm side{.prompt = "", .max_length = kDefaultLength};
+  options.form = read_form(values, {side, side});
+  if (has_model) read_model(values, options);
   options.threads = values["threads"].as<int>();
   if (options.threads < 0 || options.threads > 4096)
     fail_usage("--threads {}: no such number", options.threads);
@@ -111,6 +167,9 @@ std::vector<std::string> training_texts(const Collection& collection, std::int64
 /// Loads the tokenizer, or trains it and writes it beside the store.
 Tokenizer make_tokenizer(const PrepareOptions& options, const Collection& collection,
                          nlohmann::ordered_json& figures) {
+  if (!options.model_tokenizer.empty()) {
+    return Tokenizer::from_bytes(options.model_tokenizer, "the tokenizer of --model");
+  }
   if (!options.tokenizer.empty()) return Tokenizer::load(options.tokenizer.string(), options.cased);
   const Stopwatch watch;
   const std::vector<std::string> texts = training_texts(collection, options.training.max_sentences);
@@ -165,7 +224,7 @@ void prepare(const PrepareOptions& options, nlohmann::ordered_json& figures) {
   std::fflush(stdout);
   const Tokenizer tokenizer = make_tokenizer(options, collection, figures);
   const TokenizeReport counts =
-      write_token_store(collection, tokenizer, options.max_length, options.threads, options.out);
+      write_token_store(collection, tokenizer, options.form, options.threads, options.out);
   report(counts, figures);
   figures["seconds"] = watch.seconds();
   fmt::print("written to {} ({:.1f} MB) after {:.1f} s in all\n", options.out.string(),

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <string_view>
 #include <unordered_map>
 
@@ -138,6 +139,13 @@ class StoreReader {
     return scores;
   }
 
+  TextForm text_form() const {
+    if (!file_.has_attribute(kTextFormAttribute)) return {};  // as in stores from before there were prompts
+    const std::string origin = fmt::format("{}: attribute {}", name(), kTextFormAttribute);
+    const std::string text = file_.attribute_string(kTextFormAttribute);
+    return text_form_from_json(nlohmann::json::parse(text, nullptr, false), origin);
+  }
+
   Task task() const {
     if (!file_.has_attribute("task")) return Task::kRetrieval;  // as in stores that know no other
     const std::string task = file_.attribute_string("task");
@@ -194,6 +202,7 @@ TokenStore read_token_store(const std::filesystem::path& path) {
   store.vocabulary_size = reader.positive_attribute("vocabulary_size");
   store.max_length = reader.positive_attribute("max_length");
   store.tokenizer = reader.file().read_string("/tokenizer");
+  store.form = reader.text_form();
   store.documents = reader.table("/documents", store.vocabulary_size);
   store.queries = reader.table("/queries", store.vocabulary_size);
   const std::int32_t longest = std::max(longest_row(store.documents), longest_row(store.queries));

@@ -3,7 +3,7 @@
 //   text_offsets} /queries/…                the same /splits/<name>/{query int32 [Q], offsets int64 [Q+1],
 //   document int32 [R], grade int32 [R], score float32 [R] if there is one} /tokenizer uint8 the serialised
 //   tokenizer attributes format_version, kind = "token_store", task = "retrieval" or "similarity",
-//   max_length, vocabulary_size
+//   max_length, vocabulary_size, text_form (JSON, see text/text_form.h)
 // Rows are ragged: tokens of row i lie at tokens[offsets[i] … offsets[i+1]). There is no padding anywhere.
 #pragma once
 
@@ -16,12 +16,15 @@
 #include <vector>
 
 #include "data/collection.h"
+#include "text/text_form.h"
 #include "text/tokenizer.h"
 
 namespace toller {
 
 /// Attribute format_version of the stores that this program writes and reads.
 inline constexpr std::int64_t kTokenStoreVersion = 1;
+/// The attribute with TokenStore::form.
+inline constexpr const char* kTextFormAttribute = "text_form";
 /// What attribute task says of it.
 inline const char* task_name(Task task) {
   return task == Task::kSimilarity ? "similarity" : "retrieval";
@@ -73,6 +76,7 @@ struct TokenStore {
   TokenTable queries;
   std::map<std::string, Split> splits;
   std::string tokenizer;  ///< serialised, see Tokenizer::from_bytes
+  TextForm form;          ///< what was done to the texts
   std::int32_t vocabulary_size = 0;
   std::int32_t max_length = 0;              ///< longest row, special tokens included
   std::vector<std::int32_t> same_document;  ///< per query: the document with the query's own id, or −1
@@ -88,15 +92,15 @@ struct TokenizeReport {
   std::int64_t texts = 0;
   std::int64_t tokens = 0;   ///< special tokens included
   std::int64_t unknown = 0;  ///< tokens that are [UNK]
-  std::int64_t cut = 0;      ///< texts that were longer than max_length
+  std::int64_t cut = 0;      ///< texts that were longer than their max_length
   std::int32_t longest = 0;  ///< tokens of the longest text, after cutting
   double seconds = 0;        ///< tokenizing alone
 };
 
-/// Tokenizes a collection on `threads` threads, at most `max_length` tokens a text, and writes the store
+/// Tokenizes a collection on `threads` threads, its texts in the form given, and writes the store
 /// (atomically).
 TokenizeReport write_token_store(const Collection& collection, const Tokenizer& tokenizer,
-                                 std::int32_t max_length, int threads, const std::filesystem::path& path);
+                                 const TextForm& form, int threads, const std::filesystem::path& path);
 
 /// Reads and checks a store: checksums, monotone offsets, token ids in range, rows in range, no empty row, no
 /// id twice, finite scores. Errors name file, data set and row. The texts are not read.

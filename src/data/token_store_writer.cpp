@@ -2,6 +2,7 @@
 #include <chrono>
 #include <exception>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "data/token_store.h"
 #include "error.h"
@@ -36,8 +37,8 @@ void write_strings(Hdf5Writer& file, const std::string& bytes_name, const std::s
 
 class TableTokenizer {
  public:
-  TableTokenizer(const Tokenizer& tokenizer, std::int32_t max_length, int threads, TokenizeReport& report)
-      : tokenizer_(tokenizer), max_length_(max_length), threads_(threads), report_(report) {}
+  TableTokenizer(const Tokenizer& tokenizer, const SideForm& form, int threads, TokenizeReport& report)
+      : tokenizer_(tokenizer), form_(form), threads_(threads), report_(report) {}
 
   TokenTable tokenize(const std::vector<TextRecord>& records) {
     TokenTable table;
@@ -57,11 +58,14 @@ class TableTokenizer {
   }
 
  private:
-  /// One token more than is kept is asked for: if it comes, the text is longer than max_length.
+  /// One token more than is kept is asked for: if it comes, the text is longer than it may be.
   std::vector<std::int32_t> encode(const std::string& text, std::int64_t& cut) const {
-    std::vector<std::int32_t> tokens = tokenizer_.encode(text, max_length_ + 1);
-    if (tokens.size() > static_cast<std::size_t>(max_length_)) {
-      tokens.resize(static_cast<std::size_t>(max_length_));
+    const std::int32_t most = form_.max_length;
+    std::vector<std::int32_t> tokens = form_.prompt.empty()
+                                           ? tokenizer_.encode(text, most + 1)
+                                           : tokenizer_.encode(form_.prompt + text, most + 1);
+    if (tokens.size() > static_cast<std::size_t>(most)) {
+      tokens.resize(static_cast<std::size_t>(most));
       tokens.back() = tokenizer_.special().end;
       ++cut;
     }
@@ -88,7 +92,7 @@ class TableTokenizer {
   }
 
   const Tokenizer& tokenizer_;
-  std::int32_t max_length_;
+  const SideForm& form_;
   int threads_;
   TokenizeReport& report_;
 };
@@ -126,17 +130,21 @@ void write_split(Hdf5Writer& file, const std::string& group, const std::vector<J
 }  // namespace
 
 TokenizeReport write_token_store(const Collection& collection, const Tokenizer& tokenizer,
-                                 std::int32_t max_length, int threads, const std::filesystem::path& path) {
-  if (max_length < 3 || max_length == std::numeric_limits<std::int32_t>::max()) {
-    fail("maximum length {}: at least 3 is needed ([CLS], a token, [SEP])", max_length);
+                                 const TextForm& form, int threads, const std::filesystem::path& path) {
+  for (const SideForm& side : {form.queries, form.documents}) {
+    if (side.max_length < 3 || side.max_length == std::numeric_limits<std::int32_t>::max()) {
+      fail("maximum length {}: at least 3 is needed ([CLS], a token, [SEP])", side.max_length);
+    }
   }
   if (threads < 1) fail("tokenizing on {} threads is not possible", threads);
   Hdf5Writer file(path);
   TokenizeReport report;
-  TableTokenizer table_tokenizer(tokenizer, max_length, threads, report);
   const auto start = std::chrono::steady_clock::now();
-  const TokenTable documents = table_tokenizer.tokenize(collection.documents);
-  const TokenTable queries = table_tokenizer.tokenize(collection.queries);
+  const auto tokenize = [&](const std::vector<TextRecord>& records, const SideForm& side) {
+    return TableTokenizer(tokenizer, side, threads, report).tokenize(records);
+  };
+  const TokenTable documents = tokenize(collection.documents, form.documents);
+  const TokenTable queries = tokenize(collection.queries, form.queries);
   report.seconds = seconds_since(start);
   write_table(file, "/documents", documents, collection.documents);
   write_table(file, "/queries", queries, collection.queries);
@@ -146,6 +154,7 @@ TokenizeReport write_token_store(const Collection& collection, const Tokenizer& 
   file.attribute_string("task", task_name(collection.task));
   file.attribute_int("format_version", kTokenStoreVersion);
   file.attribute_int("max_length", report.longest);
+  file.attribute_string(kTextFormAttribute, to_json(form).dump());
   file.attribute_int("vocabulary_size", tokenizer.vocabulary_size());
   file.commit();
   return report;

@@ -160,12 +160,21 @@ double Evaluation::metric(const std::string& name) const {
 
 void check_same_tokenizer(const CheckpointReader& model, const TokenStore& store) {
   const CheckpointMeta& meta = model.meta();
-  if (meta.tokenizer == store.tokenizer && meta.encoder.vocabulary_size == store.vocabulary_size) return;
+  if (meta.tokenizer == store.tokenizer && store.vocabulary_size <= meta.encoder.vocabulary_size) return;
   fail(
       "{} was not trained with the tokenizer of {}: prepare the collection with the model's tokenizer "
-      "(toller "
-      "prepare --tokenizer)",
+      "(toller prepare --model)",
       model.path().string(), store.path.string());
+}
+
+void check_same_texts(const CheckpointReader& model, const TokenStore& store) {
+  check_same_tokenizer(model, store);
+  const std::string difference = prompt_difference(model.meta().form, store.form);
+  if (difference.empty()) return;
+  fail(
+      "{} and {} have different prompts: {}; prepare the collection with the model's (toller prepare "
+      "--model)",
+      model.path().string(), store.path.string(), difference);
 }
 
 Evaluation evaluate_model(Embedder& embedder, const TokenStore& store, const Split& split,

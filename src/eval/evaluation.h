@@ -44,8 +44,11 @@ struct Evaluation {
   double metric(const std::string& name) const;
 };
 
-/// Error unless the store's tokens are the model's: prepared with the same tokenizer.
+/// Error unless the store's tokens are the model's: prepared with the same tokenizer, whose ids all have a
+/// row in the embedding table.
 void check_same_tokenizer(const CheckpointReader& model, const TokenStore& store);
+/// The same, and that the prompts before texts are those that the model was trained with.
+void check_same_texts(const CheckpointReader& model, const TokenStore& store);
 
 /// Collective: every rank calls it with the same arguments and gets the same result (but for the seconds).
 Evaluation evaluate_model(Embedder& embedder, const TokenStore& store, const Split& split,

@@ -189,6 +189,7 @@ class Trainer {
   }
   const T* step_parameters() const;
 
+  TextForm text_form() const;
   CheckpointMeta checkpoint_meta(std::int64_t step) const;
   /// Begins a checkpoint; the one before is finished first.
   void start_checkpoint(std::int64_t step);
@@ -447,6 +448,16 @@ void Trainer<T>::note_skipped(const PendingStep& pending, const StepOutcome& out
       fmt::format("{}: skipped, {} in a row, {} in all", what, skipped_.in_a_row(), skipped_.total()));
 }
 
+/// That of the first data set: its texts are those that the model is evaluated on.
+template <class T>
+TextForm Trainer<T>::text_form() const {
+  TextForm form = data_.set(0).store.form;
+  for (SideForm* side : {&form.queries, &form.documents}) {
+    if (side->max_length == 0 || side->max_length > longest_text()) side->max_length = longest_text();
+  }
+  return form;
+}
+
 template <class T>
 CheckpointMeta Trainer<T>::checkpoint_meta(std::int64_t step) const {
   CheckpointMeta meta{.encoder = start_.encoder,
@@ -457,7 +468,8 @@ CheckpointMeta Trainer<T>::checkpoint_meta(std::int64_t step) const {
                                 {"ranks", communicator_.size()}},
                       .origin = start_.origin,
                       .step = step,
-                      .tokenizer = data_.tokenizer()};
+                      .tokenizer = data_.tokenizer(),
+                      .form = text_form()};
   skipped_.write_to(meta.state);
   return meta;
 }

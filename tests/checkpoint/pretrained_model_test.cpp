@@ -9,6 +9,7 @@
 
 #include "checkpoint/token_pass.h"
 #include "temporary_folder.h"
+#include "text/tokenizer.h"
 
 namespace toller {
 namespace {
@@ -130,7 +131,7 @@ TEST_F(PretrainedModel, GivesWhatTransformersGives) {
   EXPECT_EQ(model.meta().encoder.pooling, Pooling::kMean);
   EXPECT_TRUE(model.meta().encoder.normalize);
   EXPECT_FALSE(model.has_optimizer());
-  EXPECT_EQ(model.meta().tokenizer, read_bytes(model_ / "tokenizer.json"));
+  EXPECT_EQ(model.meta().tokenizer, Tokenizer::load(model_ / "tokenizer.json").bytes());
   expect_fixture_parameters();
   expect_transformers_results<float>(model, 1e-4);
   expect_transformers_results<double>(model, 1e-9);
@@ -317,27 +318,49 @@ TEST_F(PretrainedModel, NamesSettingsThatAreNotSupported) {
   write("config_sentence_transformers.json", {{"prompts", {{"query", std::string(20000, 'x')}}}});
   EXPECT_NE(message_of([&] { import(); }).find("more than the 16384 that a checkpoint keeps"),
             std::string::npos);
-  write("config_sentence_transformers.json",
-        {{"prompts", {{"query", "query: "}}}, {"default_prompt_name", "query"}});
+  write("config_sentence_transformers.json", Json::object());
   const ImportReport report = import();
-  ASSERT_EQ(report.folder.notes.size(), 2U);
+  ASSERT_EQ(report.folder.notes.size(), 1U);
   EXPECT_TRUE(report.folder.notes[0].starts_with("sentence_bert_config.json: do_lower_case"));
-  EXPECT_TRUE(report.folder.notes[1].starts_with("default_prompt_name is 'query'"));
 }
 
-TEST_F(PretrainedModel, AVocabularyAloneIsThatOfTheUncasedTokenizer) {
+TEST_F(PretrainedModel, PromptsAreThoseOfSentenceTransformersSides) {
+  const auto form_with = [&](const Json& prompts, const Json& by_default) {
+    write("config_sentence_transformers.json", {{"prompts", prompts}, {"default_prompt_name", by_default}});
+    import();
+    return CheckpointReader(out_).meta().form;
+  };
+  set("sentence_bert_config.json", "max_seq_length", 12);
+  const TextForm none{{"", 12}, {"", 12}};
+  EXPECT_EQ(form_with(Json::object(), nullptr), none);
+  EXPECT_EQ(form_with({{"clustering", "cluster: "}}, nullptr), none);
+  EXPECT_EQ(form_with({{"query", "q: "}, {"passage", "p: "}}, nullptr), (TextForm{{"q: ", 12}, {"p: ", 12}}));
+  EXPECT_EQ(form_with({{"document", "d: "}, {"passage", "p: "}}, nullptr), (TextForm{{"", 12}, {"d: ", 12}}));
+  // The default goes before whatever has no prompt of its own.
+  EXPECT_EQ(form_with({{"query", "q: "}, {"other", "o: "}}, "other"), (TextForm{{"q: ", 12}, {"o: ", 12}}));
+}
+
+TEST_F(PretrainedModel, AVocabularyAloneComesWithItsConfig) {
+  const std::string with_json = Tokenizer::load(model_ / "tokenizer.json").bytes();
   fs::remove(model_ / "tokenizer.json");
   EXPECT_EQ(import().folder.tokenizer_file, "vocab.txt");
   const CheckpointReader model(out_);
-  EXPECT_EQ(model.meta().tokenizer, read_bytes(model_ / "vocab.txt"));
+  EXPECT_EQ(model.meta().tokenizer, with_json);
   export_sentence_transformers(model, SafetensorsType::kFloat32, exported_);
-  EXPECT_EQ(read_bytes(exported_ / "vocab.txt"), model.meta().tokenizer);
-  EXPECT_FALSE(fs::exists(exported_ / "tokenizer.json"));
-  fs::remove(out_);
+  EXPECT_EQ(read_bytes(exported_ / "tokenizer.json"), with_json);
   set("tokenizer_config.json", "do_lower_case", false);
-  EXPECT_NE(import_message().find("tokenizer_config.json: field do_lower_case is false, which is not "
-                                  "supported; true is with a vocab.txt; give the folder a tokenizer.json"),
-            std::string::npos);
+  import();
+  const std::string cased = CheckpointReader(out_).meta().tokenizer;
+  EXPECT_FALSE(Json::parse(cased)["normalizer"]["lowercase"].get<bool>());
+}
+
+TEST_F(PretrainedModel, ATokenizerWithoutRowsInTheTableIsRefused) {
+  write_bytes(model_ / "tokenizer.json", [&] {
+    Json tokenizer = read("tokenizer.json");
+    tokenizer["model"]["vocab"]["one-more"] = 37;
+    return tokenizer.dump();
+  }());
+  EXPECT_EQ(import_message(), "tokenizer.json: has 38 pieces, but config.json a vocab_size of 37");
 }
 
 TEST_F(PretrainedModel, ExportGivesBackWhatCameIn) {
@@ -355,7 +378,7 @@ TEST_F(PretrainedModel, ExportGivesBackWhatCameIn) {
     EXPECT_EQ(info.shape, before.info(name).shape) << name;
     EXPECT_EQ(values_of(after, name), values_of(before, name)) << name;
   }
-  EXPECT_EQ(read_bytes(exported_ / "tokenizer.json"), read_bytes(model_ / "tokenizer.json"));
+  EXPECT_EQ(read_bytes(exported_ / "tokenizer.json"), Tokenizer::load(model_ / "tokenizer.json").bytes());
   const auto exported = [&](const char* name) { return Json::parse(read_bytes(exported_ / name)); };
   EXPECT_EQ(exported("config.json")["pad_token_id"], 5);
   EXPECT_EQ(exported("sentence_bert_config.json")["max_seq_length"], 12);
@@ -421,6 +444,7 @@ TEST_F(PretrainedModel, TrainedAndFusedModelsKeepTheSettings) {
     CheckpointMeta meta = imported.meta();
     meta.origin = origin;
     meta.tokenizer = tokenizer;
+    meta.form = {};  // as in checkpoints from before there were prompts
     std::vector<float> parameters(static_cast<std::size_t>(imported.table().size()));
     imported.read_parameters(std::span(parameters));
     write_checkpoint<float>(folder_ / "other.h5", meta, imported.table(), parameters, {}, {});

@@ -43,6 +43,10 @@ const Tokenizer& tokenizer() {
   return trained;
 }
 
+TextForm cut_at(std::int32_t max_length) {
+  return {{"", max_length}, {"", max_length}};
+}
+
 void expect_rows(const TokenTable& table, const std::vector<TextRecord>& records, std::int32_t max_length) {
   ASSERT_EQ(table.rows(), static_cast<std::int64_t>(records.size()));
   for (std::int64_t row = 0; row < table.rows(); ++row) {
@@ -56,7 +60,7 @@ void expect_rows(const TokenTable& table, const std::vector<TextRecord>& records
 TEST(TokenStore, WhatIsWrittenIsRead) {
   const TemporaryFolder folder;
   const Collection collection = example();
-  write_token_store(collection, tokenizer(), 200, 3, folder.path() / "store.h5");
+  write_token_store(collection, tokenizer(), cut_at(200), 3, folder.path() / "store.h5");
   const TokenStore store = read_token_store(folder.path() / "store.h5");
   expect_rows(store.documents, collection.documents, 200);
   expect_rows(store.queries, collection.queries, 200);
@@ -78,7 +82,7 @@ TEST(TokenStore, WhatIsWrittenIsRead) {
 TEST(TokenStore, KeepsTheTexts) {
   const TemporaryFolder folder;
   const Collection collection = example();
-  write_token_store(collection, tokenizer(), 16, 1, folder.path() / "store.h5");
+  write_token_store(collection, tokenizer(), cut_at(16), 1, folder.path() / "store.h5");
   const StoreTexts texts = read_store_texts(folder.path() / "store.h5");
   ASSERT_EQ(texts.documents.size(), collection.documents.size());
   for (std::size_t i = 0; i < texts.documents.size(); ++i) {
@@ -90,7 +94,8 @@ TEST(TokenStore, KeepsTheTexts) {
 TEST(TokenStore, CutsAndCounts) {
   const TemporaryFolder folder;
   const Collection collection = example();
-  const TokenizeReport report = write_token_store(collection, tokenizer(), 9, 2, folder.path() / "store.h5");
+  const TokenizeReport report =
+      write_token_store(collection, tokenizer(), cut_at(9), 2, folder.path() / "store.h5");
   const TokenStore store = read_token_store(folder.path() / "store.h5");
   expect_rows(store.documents, collection.documents, 9);
   std::int64_t tokens = 0;
@@ -119,7 +124,8 @@ TEST(TokenStore, TakesSpecialTokensFromTheTokenizer) {
   const TemporaryFolder folder;
   const auto vocabulary = folder.write("vocab.txt", "the\nsaw\n[SEP]\n[UNK]\n[CLS]\na\n");
   const Tokenizer word_piece = Tokenizer::load(vocabulary.string());
-  const TokenizeReport report = write_token_store(example(), word_piece, 4, 2, folder.path() / "store.h5");
+  const TokenizeReport report =
+      write_token_store(example(), word_piece, cut_at(4), 2, folder.path() / "store.h5");
   const TokenStore store = read_token_store(folder.path() / "store.h5");
   EXPECT_THAT(store.documents.row(0), ElementsAre(4, 0, 3, 2));  // [CLS] the [UNK] [SEP]
   EXPECT_THAT(store.queries.row(0), ElementsAre(4, 3, 3, 2));    // not cut
@@ -130,10 +136,27 @@ TEST(TokenStore, TakesSpecialTokensFromTheTokenizer) {
   EXPECT_EQ(Tokenizer::from_bytes(store.tokenizer, "the store").bytes(), word_piece.bytes());
 }
 
+TEST(TokenStore, EverySideHasItsPromptAndItsLength) {
+  const TemporaryFolder folder;
+  const Collection collection = example();
+  const TextForm form{{"the walnut saw ", 12}, {"", 9}};
+  const TokenizeReport report =
+      write_token_store(collection, tokenizer(), form, 2, folder.path() / "store.h5");
+  const TokenStore store = read_token_store(folder.path() / "store.h5");
+  EXPECT_EQ(store.form, form);
+  EXPECT_EQ(report.longest, 12);
+  expect_rows(store.documents, collection.documents, 9);
+  std::vector<TextRecord> queries = collection.queries;
+  for (TextRecord& query : queries) query.text = "the walnut saw " + query.text;
+  expect_rows(store.queries, queries, 12);
+  // The prompt is no part of the text that is kept.
+  EXPECT_EQ(read_store_texts(folder.path() / "store.h5").queries.front(), "q dog");
+}
+
 TEST(TokenStore, DoesNotDependOnTheNumberOfThreads) {
   const TemporaryFolder folder;
-  write_token_store(example(), tokenizer(), 16, 1, folder.path() / "one.h5");
-  write_token_store(example(), tokenizer(), 16, 5, folder.path() / "five.h5");
+  write_token_store(example(), tokenizer(), cut_at(16), 1, folder.path() / "one.h5");
+  write_token_store(example(), tokenizer(), cut_at(16), 5, folder.path() / "five.h5");
   const TokenStore one = read_token_store(folder.path() / "one.h5");
   const TokenStore five = read_token_store(folder.path() / "five.h5");
   EXPECT_EQ(one.documents.tokens, five.documents.tokens);
@@ -143,7 +166,7 @@ TEST(TokenStore, DoesNotDependOnTheNumberOfThreads) {
 TEST(TokenStore, RefusesWhatItCannotWrite) {
   const TemporaryFolder folder;
   const auto write = [&](std::int32_t max_length, int threads, const std::filesystem::path& path) {
-    return message_of([&] { write_token_store(example(), tokenizer(), max_length, threads, path); });
+    return message_of([&] { write_token_store(example(), tokenizer(), cut_at(max_length), threads, path); });
   };
   EXPECT_THAT(write(2, 1, folder.path() / "store.h5"), HasSubstr("maximum length 2"));
   EXPECT_THAT(write(16, 0, folder.path() / "store.h5"), HasSubstr("0 threads"));
@@ -212,7 +235,7 @@ TEST(TokenStore, ScoredPairsKeepTaskAndScores) {
   Collection collection = example();
   collection.task = Task::kSimilarity;
   collection.splits = {{"dev", {{0, 1, 0, 2.5f}, {0, 1, 0, -1.0f}, {2, 0, 0, 0.0f}}}};
-  write_token_store(collection, tokenizer(), 16, 1, folder.path() / "store.h5");
+  write_token_store(collection, tokenizer(), cut_at(16), 1, folder.path() / "store.h5");
   const TokenStore store = read_token_store(folder.path() / "store.h5");
   EXPECT_EQ(store.task, Task::kSimilarity);
   EXPECT_THAT(store.split("dev").query, ElementsAre(0, 2));
