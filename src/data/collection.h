@@ -75,8 +75,8 @@ Collection read_scored_pairs(const std::filesystem::path& folder, const ReadWatc
 bool holds_scored_pairs(const std::filesystem::path& folder);
 
 struct ReadOptions {
-  /// Names of the columns of .tsv files that have no header line; empty: they have one.
-  std::vector<std::string> columns;
+  /// Names, with commas between, of the columns of .tsv files that have no header line; empty: they have one.
+  std::string columns;
   ReadWatch watch;
 };
 

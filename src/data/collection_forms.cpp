@@ -27,8 +27,7 @@ struct SplitFile {
 
 SplitFile open_table(const fs::path& path, const ReadOptions& options) {
   if (!options.columns.empty()) {
-    const std::vector<std::string_view> names(options.columns.begin(), options.columns.end());
-    return {path, TableColumns(names, "--columns"), ""};
+    return {path, TableColumns(tab_fields(options.columns, ','), "--columns"), ""};
   }
   LineReader reader(path);
   std::string_view line;
