@@ -140,11 +140,11 @@ void ExampleCollector::end_split(const std::string& name, const LineReader& read
     if (judgement.grade < kept.grade && lines_[i - 1].judgement.grade == kept.grade) ++contradictions;
   }
   if (contradictions > 0) {
-    note(fmt::format("{} times a document is positive and negative of the same query: taken as positive",
+    note(fmt::format("documents that are both positive and negative of a query are positive: {}",
                      contradictions),
          reader);
   }
-  if (prompts_ > 0) note(fmt::format("the prompts of {} lines are not taken over", prompts_), reader);
+  if (prompts_ > 0) note(fmt::format("prompts that are not taken over: {}", prompts_), reader);
   prompts_ = 0;
   collection_.splits[name] = std::move(judgements);
   lines_.clear();
