@@ -30,7 +30,7 @@ po::options_description declare_options() {
   auto add = options.add_options();
   add("collection", po::value<std::string>()->value_name("PATH"),
       "folder or file with texts, in one of the forms listed below");
-  add("columns", po::value<std::string>()->value_name("A,B,…"),
+  add("columns", po::value<std::string>()->value_name("NAMES"),
       "names of the columns of .tsv files that have no header line, such as query,positive,negative");
   add("out", po::value<std::string>()->value_name("FILE"), "token store to write");
   add("model", po::value<std::string>()->value_name("FILE"),
@@ -74,7 +74,8 @@ constexpr const char* kDescription =
     "STS\n"
     "                 benchmark's sts-<split>.csv\n"
     "PATH may also be one .jsonl, .json, .tsv or .csv file, which is then the split train.\n"
-    "When it is interrupted, the same command goes on with the tokens that it kept in FILE.partial.";
+    "Tokens of a large collection are kept in FILE.partial meanwhile: if it is interrupted, the same command "
+    "goes on.";
 
 constexpr std::int32_t kDefaultLength = 128;
 
@@ -271,8 +272,11 @@ void prepare(const PrepareOptions& options, nlohmann::ordered_json& figures) {
 }
 
 /// Ends as the signal would have ended it, now that nothing half-written is left.
-[[noreturn]] void end_by(int signal) {
-  std::fputs("toller prepare: interrupted; the same command goes on with what was tokenized\n", stderr);
+[[noreturn]] void end_by(int signal, const fs::path& out) {
+  const fs::path kept = kept_tokens_path(out);
+  const std::string goes_on =
+      fs::exists(kept) ? fmt::format("; the same command goes on with the tokens in {}", kept.string()) : "";
+  std::fputs(fmt::format("toller prepare: interrupted by signal {}{}\n", signal, goes_on).c_str(), stderr);
   std::fflush(nullptr);
   std::raise(signal);
   std::_Exit(128 + signal);
@@ -297,7 +301,7 @@ int run_prepare(CommandContext& context) {
   try {
     prepare(options, figures);
   } catch (const Interrupted& interrupted) {
-    end_by(interrupted.signal);
+    end_by(interrupted.signal, options.out);
   }
   if (values->count("json") != 0) {
     AtomicFileWriter file((*values)["json"].as<std::string>());

@@ -27,6 +27,12 @@ Fingerprint settings_of(const Tokenizer& tokenizer, const TextForm& form) {
 
 }  // namespace
 
+std::filesystem::path kept_tokens_path(const std::filesystem::path& store) {
+  std::filesystem::path kept = store;
+  kept += ".partial";
+  return kept;
+}
+
 CollectionTokenizer::CollectionTokenizer(const Collection& collection, const Tokenizer& tokenizer,
                                          const TextForm& form, int threads,
                                          const std::filesystem::path& store, const StoreWatch& watch)
@@ -36,8 +42,7 @@ CollectionTokenizer::CollectionTokenizer(const Collection& collection, const Tok
       documents_{collection.documents, form.documents, {}},
       queries_{collection.queries, form.queries, {}} {
   report_.texts = progress_.total = std::ssize(documents_.records) + std::ssize(queries_.records);
-  std::filesystem::path kept = store;
-  kept += ".partial";
+  const std::filesystem::path kept = kept_tokens_path(store);
   if (report_.texts <= watch.least_kept && !std::filesystem::exists(kept)) return;
   make_keys(documents_, "documents");
   make_keys(queries_, "queries");

@@ -117,8 +117,11 @@ struct StoreWatch {
   std::int64_t least_kept = 262144;
 };
 
+/// Where write_token_store keeps tokens while it works.
+std::filesystem::path kept_tokens_path(const std::filesystem::path& store);
+
 /// Tokenizes a collection on `threads` threads, its texts in the form given, and writes the store
-/// (atomically). Of a large collection the tokens are kept in a file beside it, <path>.partial (format in
+/// (atomically). Of a large collection the tokens are kept in a file beside it, kept_tokens_path (format in
 /// token_block_file.h), until the store is there: if it is interrupted, the next call takes them over, as far
 /// as tokenizer, form and texts are the same. The store is the same in any case.
 TokenizeReport write_token_store(const Collection& collection, const Tokenizer& tokenizer,
