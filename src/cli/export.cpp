@@ -14,7 +14,7 @@ constexpr const char* kDescription =
     "loads\n"
     "without any code of the model's own. DIR is new or empty. The model's tokenizer must be one that was "
     "imported\n"
-    "(tokenizer.json or vocab.txt): it is written back as it was.\n";
+    "(tokenizer.json or vocab.txt).\n";
 
 po::options_description declare_options() {
   po::options_description options("Options");

