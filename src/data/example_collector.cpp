@@ -144,7 +144,10 @@ void ExampleCollector::end_split(const std::string& name, const LineReader& read
                      contradictions),
          reader);
   }
-  if (prompts_ > 0) note(fmt::format("prompts that are not taken over: {}", prompts_), reader);
+  if (prompts_ > 0)
+    note(fmt::format("prompts that are not taken over (--query-prompt gives one to all queries): {}",
+                     prompts_),
+         reader);
   prompts_ = 0;
   collection_.splits[name] = std::move(judgements);
   lines_.clear();

@@ -150,7 +150,7 @@ TEST(Examples, RepeatedPairsAreOneAndPositivesWin) {
 
 TEST(Examples, SayThatPromptsAreNotTakenOver) {
   EXPECT_THAT(read_lines(R"({"query": "a", "pos": ["x"], "prompt": "Find: "})").notes,
-              ElementsAre(HasSubstr("a.jsonl: prompts that are not taken over: 1")));
+              ElementsAre(AllOf(HasSubstr("a.jsonl: prompts that are not taken over"), HasSubstr(": 1"))));
 }
 
 /// expected.json was made by tests/reference/input_forms_reference.py, which read these files on its own.
