@@ -12,6 +12,7 @@ packages=(
   libopenblas-openmp-dev                         # matrix products
   libboost-program-options-dev nlohmann-json3-dev libfmt-dev libspdlog-dev libxxhash-dev
   libicu-dev libsentencepiece-dev                # text
+  zlib1g-dev libzstd-dev                         # compressed collections
   libgtest-dev libgmock-dev libbenchmark-dev librapidcheck-dev procps  # tests and benchmarks
   libboost-context-dev                           # tests that run CUDA kernels on the CPU
   wordnet-base                                   # the sample collection
@@ -32,8 +33,8 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   cat >&2 <<'TEXT'
 launch/install.sh knows Debian and Ubuntu only. On another system install these yourself, then run cmake:
   a C++20 compiler (GCC 11+), CMake 3.22+, Ninja, pkg-config, Open MPI 4+, HDF5 1.10+ built for it, OpenBLAS,
-  Boost.Program_options and Boost.Context 1.70+, ICU, sentencepiece, nlohmann-json, fmt 8+, spdlog, xxHash, GoogleTest,
-  Google Benchmark, RapidCheck, jq; and WordNet 3.0's database files for the sample collection.
+  Boost.Program_options and Boost.Context 1.70+, ICU, sentencepiece, zlib, libzstd, nlohmann-json, fmt 8+, spdlog,
+  xxHash, GoogleTest, Google Benchmark, RapidCheck, jq; and WordNet 3.0's database files for the sample collection.
 TEXT
   exit 1
 fi

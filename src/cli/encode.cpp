@@ -56,7 +56,7 @@ po::options_description declare_options(DeviceOptions& device) {
 }
 
 std::vector<TextRecord> read_texts(const fs::path& path) {
-  if (path.extension() == ".jsonl") return read_records(path, true);
+  if (plain_name(path).extension() == ".jsonl") return read_records(path, true);
   std::vector<TextRecord> records;
   LineReader reader(path);
   for (std::string_view line; reader.next(line);) {

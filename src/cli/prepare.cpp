@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -11,6 +12,7 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/run_checkpoints.h"
 #include "cli/command.h"
+#include "cli/prepare_progress.h"
 #include "data/collection.h"
 #include "data/text_file.h"
 #include "data/token_store.h"
@@ -26,9 +28,10 @@ namespace po = boost::program_options;
 po::options_description declare_options() {
   po::options_description options("Options");
   auto add = options.add_options();
-  add("collection", po::value<std::string>()->value_name("DIR"),
-      "folder in BEIR layout (corpus.jsonl, queries.jsonl, qrels/*.tsv), or of scored pairs of sentences "
-      "(pairs/*.tsv, or the STS benchmark's sts-*.csv)");
+  add("collection", po::value<std::string>()->value_name("PATH"),
+      "folder or file with texts, in one of the forms listed below");
+  add("columns", po::value<std::string>()->value_name("NAMES"),
+      "names of the columns of .tsv files that have no header line, such as query,positive,negative");
   add("out", po::value<std::string>()->value_name("FILE"), "token store to write");
   add("model", po::value<std::string>()->value_name("FILE"),
       "take the tokenizer, the prompts and the lengths of this checkpoint (of toller import or train), but "
@@ -54,10 +57,31 @@ po::options_description declare_options() {
   return options;
 }
 
+constexpr const char* kDescription =
+    "Tokenizes a collection once, into the store that training and evaluation read. The forms of "
+    "collections, of\n"
+    "which any file may be compressed (.gz, .zst), with examples in docs/formats.md:\n"
+    "  BEIR           corpus.jsonl, queries.jsonl, qrels/<split>.tsv\n"
+    "  training data  <split>.jsonl, lines such as\n"
+    "                   {\"query\": …, \"positive_passages\": [{\"docid\": …, \"text\": …}], "
+    "\"negative_passages\": […]}\n"
+    "                   {\"query\": …, \"pos\": […], \"neg\": […], \"pos_scores\": […], \"neg_scores\": "
+    "[…]}\n"
+    "                   {\"anchor\": …, \"positive\": …, \"negative\": …}\n"
+    "                   [query, positive] or [query, positive, negative]\n"
+    "                 <split>.tsv with columns query (or anchor), positive, negative, negative_1 …\n"
+    "  scored pairs   pairs/<split>.tsv, or <split>.tsv with columns score, sentence1, sentence2, or the "
+    "STS\n"
+    "                 benchmark's sts-<split>.csv\n"
+    "PATH may also be one .jsonl, .json, .tsv or .csv file, which is then the split train.\n"
+    "Tokens of a large collection are kept in FILE.partial meanwhile: if it is interrupted, the same command "
+    "goes on.";
+
 constexpr std::int32_t kDefaultLength = 128;
 
 struct PrepareOptions {
   fs::path collection;
+  std::string columns;
   fs::path out;
   std::string model_tokenizer;  ///< serialised, out of a checkpoint; empty: none is given
   fs::path tokenizer;           ///< empty: that of the model, or train one
@@ -111,6 +135,7 @@ void read_model(const po::variables_map& values, PrepareOptions& options) {
 PrepareOptions read_options(const po::variables_map& values) {
   PrepareOptions options;
   options.collection = required_option(values, "collection");
+  if (values.count("columns") != 0) options.columns = required_option(values, "columns");
   options.out = required_option(values, "out");
   const bool given = values.count("tokenizer") != 0, trains = values.count("train-tokenizer") != 0;
   const bool has_model = values.count("model") != 0;
@@ -192,8 +217,10 @@ void report(const TokenizeReport& counts, nlohmann::ordered_json& figures) {
   const auto tokens = static_cast<double>(counts.tokens);
   const double pieces = std::max(1.0, tokens - 2 * texts);  // without [CLS] and [SEP]
   const double seconds = std::max(counts.seconds, 1e-9);
-  fmt::print("tokenized {} texts: {:.0f} texts/s, {:.0f} tokens/s\n", counts.texts, texts / seconds,
-             tokens / seconds);
+  const double texts_per_second = (texts - static_cast<double>(counts.kept_texts)) / seconds;
+  const double tokens_per_second = (tokens - static_cast<double>(counts.kept_tokens)) / seconds;
+  fmt::print("tokenized {} texts: {:.0f} texts/s, {:.0f} tokens/s\n", counts.texts - counts.kept_texts,
+             texts_per_second, tokens_per_second);
   fmt::print(
       "  tokens a text: {:.2f} on average, {} at most; cut: {} texts ({:.2f} %); unknown: {:.4f} % of "
       "pieces\n",
@@ -205,38 +232,62 @@ void report(const TokenizeReport& counts, nlohmann::ordered_json& figures) {
   figures["longest"] = counts.longest;
   figures["cut_texts"] = counts.cut;
   figures["unknown_share"] = static_cast<double>(counts.unknown) / pieces;
-  figures["texts_per_second"] = texts / seconds;
-  figures["tokens_per_second"] = tokens / seconds;
+  figures["kept_texts"] = counts.kept_texts;
+  figures["texts_per_second"] = texts_per_second;
+  figures["tokens_per_second"] = tokens_per_second;
 }
 
-void prepare(const PrepareOptions& options, nlohmann::ordered_json& figures) {
+Collection read_texts(const PrepareOptions& options) {
   const Stopwatch watch;
-  const Collection collection = read_collection(options.collection);
+  PrepareProgress progress;
+  Collection collection = read_collection(options.collection, {options.columns, progress.reading()});
+  progress.restart();
+  for (const std::string& note : collection.notes) progress.say(note);
   const bool pairs = collection.task == Task::kSimilarity;
   std::string splits;
   for (const auto& [name, judgements] : collection.splits) {
     splits += fmt::format("{}{} ({} {})", splits.empty() ? "" : ", ", name, judgements.size(),
                           pairs ? "scored pairs" : "judgements");
   }
-  fmt::print("read {}: {} {}, {} {}; {}; {:.1f} s\n", options.collection.string(),
-             collection.documents.size(), pairs ? "second sentences" : "documents", collection.queries.size(),
-             pairs ? "first sentences" : "queries", splits, watch.seconds());
-  std::fflush(stdout);
+  progress.say(fmt::format("read {}: {} {}, {} {}; {}; {:.1f} s", options.collection.string(),
+                           collection.documents.size(), pairs ? "second sentences" : "documents",
+                           collection.queries.size(), pairs ? "first sentences" : "queries", splits,
+                           watch.seconds()));
+  return collection;
+}
+
+void prepare(const PrepareOptions& options, nlohmann::ordered_json& figures) {
+  const Stopwatch watch;
+  const Collection collection = read_texts(options);
   const Tokenizer tokenizer = make_tokenizer(options, collection, figures);
-  const TokenizeReport counts =
-      write_token_store(collection, tokenizer, options.form, options.threads, options.out);
-  report(counts, figures);
+  const auto write = [&] {
+    PrepareProgress progress;
+    return write_token_store(collection, tokenizer, options.form, options.threads, options.out,
+                             progress.storing());
+  };
+  report(write(), figures);
   figures["seconds"] = watch.seconds();
   fmt::print("written to {} ({:.1f} MB) after {:.1f} s in all\n", options.out.string(),
              static_cast<double>(fs::file_size(options.out)) / 1e6, watch.seconds());
 }
 
+/// Ends as the signal would have ended it, now that nothing half-written is left.
+[[noreturn]] void end_by(int signal, const fs::path& out) {
+  const fs::path kept = kept_tokens_path(out);
+  const std::string goes_on =
+      fs::exists(kept) ? fmt::format("; the same command goes on with the tokens in {}", kept.string()) : "";
+  std::fputs(fmt::format("toller prepare: interrupted by signal {}{}\n", signal, goes_on).c_str(), stderr);
+  std::fflush(nullptr);
+  std::raise(signal);
+  std::_Exit(128 + signal);
+}
+
 }  // namespace
 
 int run_prepare(CommandContext& context) {
-  const auto values = parse_options(
-      context, "toller prepare --collection DIR --out store.h5 --train-tokenizer N [options]",
-      "Tokenizes a collection once, into the store that training and evaluation read.", declare_options());
+  const auto values =
+      parse_options(context, "toller prepare --collection PATH --out store.h5 --train-tokenizer N [options]",
+                    kDescription, declare_options());
   if (!values) return 0;
   const PrepareOptions options = read_options(*values);
   if (!is_root(context)) return 0;
@@ -247,7 +298,11 @@ int run_prepare(CommandContext& context) {
     if (error) fail("{}: cannot create the folder: {}", options.out.parent_path().string(), error.message());
   }
   nlohmann::ordered_json figures;
-  prepare(options, figures);
+  try {
+    prepare(options, figures);
+  } catch (const Interrupted& interrupted) {
+    end_by(interrupted.signal, options.out);
+  }
   if (values->count("json") != 0) {
     AtomicFileWriter file((*values)["json"].as<std::string>());
     file.write(figures.dump(2) + '\n');

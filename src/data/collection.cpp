@@ -8,6 +8,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "data/json_line.h"
 #include "data/tab_separated.h"
 #include "data/text_file.h"
 #include "error.h"
@@ -24,56 +25,22 @@ constexpr std::string_view kTeacherHeader = "query-id\tcorpus-id\tscore\tteacher
 /// Rows by id. The keys are views into the records, which no longer move.
 using RowOfId = std::unordered_map<std::string_view, std::int32_t>;
 
-/// What the JSON parser objects to, without its prefix (it counts this line as line 1) and without the text
-/// it read.
-std::string json_complaint(const nlohmann::json::parse_error& error) {
-  const std::string_view whole = error.what();
-  const std::size_t colon = whole.find(": ");
-  const std::string_view complaint = colon == std::string_view::npos ? whole : whole.substr(colon + 2);
-  return std::string(complaint.substr(0, complaint.find("; last read")));
-}
-
-/// A string field of a record; "" if it is optional and missing or null.
-std::string string_field(const nlohmann::json& record, const char* name, bool optional,
-                         const LineReader& reader) {
-  const auto field = record.find(name);
-  if (field == record.end() || (optional && field->is_null())) {
-    if (optional) return "";
-    reader.fail_here("field \"{}\" is missing", name);
-  }
-  if (!field->is_string()) reader.fail_here("field \"{}\" is not a string but {}", name, field->type_name());
-  return field->get<std::string>();
-}
-
 /// One line of corpus.jsonl or queries.jsonl.
 TextRecord parse_record(std::string_view line, bool with_title, const LineReader& reader) {
-  nlohmann::json object;
-  try {
-    object = nlohmann::json::parse(line);
-  } catch (const nlohmann::json::parse_error& error) {
-    reader.fail_here("broken JSON near column {}: {}", error.byte, json_complaint(error));
-  } catch (const nlohmann::json::out_of_range& error) {  // 1e999
-    const std::string_view whole = error.what();  // "[json.exception.out_of_range.406] number overflow …"
-    reader.fail_here("broken JSON: {}", whole.substr(whole.find(' ') + 1));
-  }
+  const nlohmann::json object = parse_json_line(line, reader);
   if (!object.is_object()) reader.fail_here("expected a JSON object, found {}", object.type_name());
   TextRecord record{string_field(object, "_id", false, reader), string_field(object, "text", false, reader)};
-  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20; };
-  if (is_blank(record.id)) reader.fail_here("field \"_id\" is empty");
-  if (std::ranges::any_of(record.id, is_control))
-    reader.fail_here("field \"_id\" holds a tab or a control character");
-  if (with_title) {
-    std::string title = string_field(object, "title", true, reader);
-    if (!title.empty()) record.text = record.text.empty() ? std::move(title) : title + ' ' + record.text;
-  }
+  check_id(record.id, "_id", reader);
+  if (with_title)
+    record.text = titled_text(string_field(object, "title", true, reader), std::move(record.text));
   if (is_blank(record.text)) reader.fail_here("the text of \"{}\" is empty", record.id);
   return record;
 }
 
 }  // namespace
 
-std::vector<TextRecord> read_records(const fs::path& path, bool with_title) {
-  LineReader reader(path);
+std::vector<TextRecord> read_records(const fs::path& path, bool with_title, const ReadWatch& watch) {
+  LineReader reader(path, watch);
   std::vector<TextRecord> records;
   std::string_view line;
   while (reader.next(line)) {
@@ -134,8 +101,8 @@ JudgementLine parse_judgement(std::string_view line, const RowOfId& queries, con
 
 /// Judgements of one qrels file, by query and document row. The header may be missing.
 std::vector<Judgement> read_qrels(const fs::path& path, const Collection& collection, const RowOfId& queries,
-                                  const RowOfId& documents) {
-  LineReader reader(path);
+                                  const RowOfId& documents, const ReadWatch& watch) {
+  LineReader reader(path, watch);
   std::vector<JudgementLine> lines;
   std::string_view line;
   while (reader.next(line)) {
@@ -164,16 +131,6 @@ std::vector<Judgement> read_qrels(const fs::path& path, const Collection& collec
     judgements.push_back(judgement);
   }
   return judgements;
-}
-
-/// The qrels files of a folder by split name.
-std::map<std::string, fs::path> find_qrels(const fs::path& folder) {
-  std::map<std::string, fs::path> found;
-  if (!fs::is_directory(folder)) return found;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    if (entry.path().extension() == ".tsv") found.emplace(entry.path().stem().string(), entry.path());
-  }
-  return found;
 }
 
 std::string json_line(const nlohmann::ordered_json& record, const std::string& id) {
@@ -222,25 +179,19 @@ void check_split_name(const std::string& name, const fs::path& path) {
   fail("{}: \"{}\" is no name for a split; use letters, digits, - and _", path.string(), name);
 }
 
-Collection read_collection(const fs::path& folder) {
+Collection read_beir(const fs::path& folder, const ReadWatch& watch) {
   if (!fs::is_directory(folder)) fail("{}: no such folder", folder.string());
-  if (holds_scored_pairs(folder) && !fs::exists(folder / "corpus.jsonl")) return read_scored_pairs(folder);
-  return read_beir(folder);
-}
-
-Collection read_beir(const fs::path& folder) {
-  if (!fs::is_directory(folder)) fail("{}: no such folder", folder.string());
-  const fs::path corpus = folder / "corpus.jsonl";
-  const fs::path queries = folder / "queries.jsonl";
+  const fs::path corpus = stored_as(folder / "corpus.jsonl");
+  const fs::path queries = stored_as(folder / "queries.jsonl");
   const fs::path qrels = folder / "qrels";
   Collection collection;
-  collection.documents = read_records(corpus, true);
-  collection.queries = read_records(queries, false);
+  collection.documents = read_records(corpus, true, watch);
+  collection.queries = read_records(queries, false, watch);
   const RowOfId document_rows = index_ids(collection.documents, corpus);
   const RowOfId query_rows = index_ids(collection.queries, queries);
-  for (const auto& [name, path] : find_qrels(qrels)) {
+  for (const auto& [name, path] : stored_files(qrels, ".tsv")) {
     check_split_name(name, path);
-    collection.splits[name] = read_qrels(path, collection, query_rows, document_rows);
+    collection.splits[name] = read_qrels(path, collection, query_rows, document_rows, watch);
   }
   if (collection.splits.empty()) fail("{}: holds no qrels file such as train.tsv", qrels.string());
   return collection;
@@ -251,7 +202,7 @@ void write_beir(const Collection& collection, const fs::path& folder) {
   std::error_code error;
   fs::create_directories(qrels, error);
   if (error) fail("{}: cannot create the folder: {}", qrels.string(), error.message());
-  for (const auto& [name, path] : find_qrels(qrels)) {
+  for (const auto& [name, path] : stored_files(qrels, ".tsv")) {
     if (collection.splits.contains(name)) continue;
     fail("{}: belongs to another collection; remove it or choose another folder", path.string());
   }

@@ -1,7 +1,8 @@
-#include <algorithm>
-#include <unordered_map>
+#include "data/scored_pairs.h"
 
-#include "data/collection.h"
+#include <algorithm>
+
+#include "data/example_collector.h"
 #include "data/tab_separated.h"
 #include "data/text_file.h"
 #include "error.h"
@@ -12,73 +13,44 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kHeader = "score\tsentence1\tsentence2";
-
-/// Where a line has its parts.
-struct PairColumns {
-  std::size_t score, first, second;
-  std::size_t least_fields, most_fields;
-};
+constexpr const char* kHeader = "score\tsentence1\tsentence2";
 constexpr PairColumns kPlain{0, 1, 2, 3, 3};
 constexpr PairColumns kStsBenchmark{4, 5, 6, 7, 9};  ///< some lines say a licence at their end
-
-struct PairFile {
-  fs::path path;
-  PairColumns columns;
-};
 
 /// The files of a folder by split name.
 std::map<std::string, PairFile> find_pair_files(const fs::path& folder) {
   constexpr std::string_view kPrefix = "sts-";
   std::map<std::string, PairFile> found;
-  std::error_code none;  // a folder that is not there has no files
-  for (const auto& entry : fs::directory_iterator(folder / "pairs", none)) {
-    if (entry.path().extension() == ".tsv") found[entry.path().stem().string()] = {entry.path(), kPlain};
-  }
-  for (const auto& entry : fs::directory_iterator(folder, none)) {
-    const std::string name = entry.path().stem().string();
-    if (entry.path().extension() != ".csv" || !name.starts_with(kPrefix)) continue;
+  for (const auto& [split, path] : stored_files(folder / "pairs", ".tsv"))
+    found[split] = {path, kPlain, kHeader};
+  for (const auto& [name, path] : stored_files(folder, ".csv")) {
+    if (!name.starts_with(kPrefix)) continue;
     const std::string split = name.substr(kPrefix.size());
-    if (found.contains(split)) fail("{}: split '{}' is in pairs/ too", entry.path().string(), split);
-    found[split] = {entry.path(), kStsBenchmark};
+    if (found.contains(split)) fail("{}: split '{}' is in pairs/ too", path.string(), split);
+    found[split] = sts_benchmark_file(path);
   }
   return found;
 }
 
-/// Distinct sentences, numbered as they come: "s1", "s2", … with a letter before.
-class SentenceTable {
- public:
-  SentenceTable(std::vector<TextRecord>& records, char letter) : records_(records), letter_(letter) {}
-
-  std::int32_t row_of(std::string_view sentence) {
-    const auto [entry, is_new] =
-        rows_.emplace(std::string(sentence), static_cast<std::int32_t>(records_.size()));
-    if (is_new) records_.push_back({fmt::format("{}{}", letter_, records_.size() + 1), entry->first});
-    return entry->second;
-  }
-
- private:
-  std::vector<TextRecord>& records_;
-  char letter_;
-  std::unordered_map<std::string, std::int32_t> rows_;
-};
-
-std::vector<Judgement> read_pairs(const PairFile& file, SentenceTable& first, SentenceTable& second) {
-  LineReader reader(file.path);
+std::vector<Judgement> read_pairs(const PairFile& file, RecordTable& first, RecordTable& second,
+                                  const ReadWatch& watch) {
+  LineReader reader(file.path, watch);
   const PairColumns& columns = file.columns;
   std::vector<Judgement> pairs;
   std::string_view line;
   while (reader.next(line)) {
-    if (reader.line_number() == 1 && line == kHeader) continue;
+    if (reader.line_number() == 1 && line == file.header) continue;
     const std::vector<std::string_view> fields = tab_fields(line);
     if (fields.size() < columns.least_fields || fields.size() > columns.most_fields) {
       reader.fail_here("expected {} fields separated by tabs, found {}", columns.least_fields, fields.size());
     }
-    for (const std::size_t column : {columns.first, columns.second}) {
-      if (is_blank(fields[column])) reader.fail_here("sentence {} is empty", column - columns.first + 1);
-    }
+    if (is_blank(fields[columns.first])) reader.fail_here("sentence 1 is empty");
+    if (is_blank(fields[columns.second])) reader.fail_here("sentence 2 is empty");
+    const auto row_of = [&](RecordTable& table, std::size_t column) {
+      return table.row_of({"", std::string(fields[column])}, reader);
+    };
     const float score = parse_finite(fields[columns.score], "score", reader);
-    pairs.push_back({first.row_of(fields[columns.first]), second.row_of(fields[columns.second]), 0, score});
+    pairs.push_back({row_of(first, columns.first), row_of(second, columns.second), 0, score});
   }
   if (pairs.empty()) fail("{}: holds no pairs", file.path.string());
   std::ranges::stable_sort(pairs, {}, &Judgement::query);
@@ -87,22 +59,32 @@ std::vector<Judgement> read_pairs(const PairFile& file, SentenceTable& first, Se
 
 }  // namespace
 
+PairFile sts_benchmark_file(const fs::path& path) {
+  return {path, kStsBenchmark, ""};
+}
+
+Collection read_pair_files(const std::map<std::string, PairFile>& files, const ReadWatch& watch) {
+  Collection collection;
+  collection.task = Task::kSimilarity;
+  RecordTable first(collection.queries, 'a', "sentence"), second(collection.documents, 'b', "sentence");
+  for (const auto& [split, file] : files) {
+    check_split_name(split, file.path);
+    collection.splits[split] = read_pairs(file, first, second, watch);
+  }
+  first.make_ids();
+  second.make_ids();
+  return collection;
+}
+
 bool holds_scored_pairs(const fs::path& folder) {
   return !find_pair_files(folder).empty();
 }
 
-Collection read_scored_pairs(const fs::path& folder) {
+Collection read_scored_pairs(const fs::path& folder, const ReadWatch& watch) {
   if (!fs::is_directory(folder)) fail("{}: no such folder", folder.string());
-  Collection collection{.task = Task::kSimilarity, .documents = {}, .queries = {}, .splits = {}};
-  SentenceTable first(collection.queries, 'a'), second(collection.documents, 'b');
-  for (const auto& [split, file] : find_pair_files(folder)) {
-    check_split_name(split, file.path);
-    collection.splits[split] = read_pairs(file, first, second);
-  }
-  if (collection.splits.empty()) {
-    fail("{}: holds neither pairs/*.tsv nor the STS benchmark's sts-*.csv", folder.string());
-  }
-  return collection;
+  const std::map<std::string, PairFile> files = find_pair_files(folder);
+  if (files.empty()) fail("{}: holds neither pairs/*.tsv nor the STS benchmark's sts-*.csv", folder.string());
+  return read_pair_files(files, watch);
 }
 
 }  // namespace toller

@@ -5,10 +5,10 @@
 
 namespace toller {
 
-std::vector<std::string_view> tab_fields(std::string_view line) {
+std::vector<std::string_view> tab_fields(std::string_view line, char separator) {
   std::vector<std::string_view> fields;
   for (;;) {
-    const std::size_t tab = line.find('\t');
+    const std::size_t tab = line.find(separator);
     fields.push_back(line.substr(0, tab));
     if (tab == std::string_view::npos) return fields;
     line.remove_prefix(tab + 1);

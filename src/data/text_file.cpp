@@ -12,26 +12,36 @@ namespace toller {
 namespace {
 
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+constexpr std::size_t kReadBlock = std::size_t{1} << 18;
+constexpr std::size_t kLongestLine = std::size_t{256} << 20;
 constexpr std::size_t kWriteBlock = std::size_t{1} << 20;
 
 }  // namespace
 
-LineReader::LineReader(std::filesystem::path path) : path_(std::move(path)) {
-  std::error_code ignored;
-  if (std::filesystem::is_directory(path_, ignored)) fail("{}: is a folder, expected a file", path_.string());
-  file_.open(path_, std::ios::binary);
-  if (!file_) fail("{}: cannot open: {}", path_.string(), std::strerror(errno));
-}
+LineReader::LineReader(std::filesystem::path path, const ReadWatch& watch)
+    : path_(std::move(path)), source_(open_source(path_, watch)), block_(kReadBlock) {}
 
 void LineReader::fail_at(std::int64_t number, const std::string& message) const {
   fail("{}:{}: {}", path_.string(), number, message);
 }
 
-bool LineReader::read_line() {
-  if (!std::getline(file_, buffer_)) {
-    if (file_.bad()) fail("{}: cannot read after line {}: {}", path_.string(), number_, std::strerror(errno));
-    return false;
+/// Into buffer_, without the line feed; false if there was nothing more.
+bool LineReader::read_to_line_feed() {
+  buffer_.clear();
+  for (bool begun = false;; begun = true) {
+    if (rest_.empty()) rest_ = std::span(block_).first(source_->read(block_));
+    if (rest_.empty()) return begun;
+    const auto* end = static_cast<const char*>(std::memchr(rest_.data(), '\n', rest_.size()));
+    const std::size_t size = end != nullptr ? static_cast<std::size_t>(end - rest_.data()) : rest_.size();
+    if (buffer_.size() + size > kLongestLine) fail_at(number_ + 1, "the line has more than 256 MiB");
+    buffer_.append(rest_.data(), size);
+    rest_ = rest_.subspan(end != nullptr ? size + 1 : size);
+    if (end != nullptr) return true;
   }
+}
+
+bool LineReader::read_line() {
+  if (!read_to_line_feed()) return false;
   ++number_;
   if (number_ == 1 && buffer_.starts_with(kByteOrderMark)) buffer_.erase(0, kByteOrderMark.size());
   if (!buffer_.empty() && buffer_.back() == '\r') buffer_.pop_back();

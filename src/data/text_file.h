@@ -3,20 +3,26 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
+#include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
+#include "data/stored_file.h"
 #include "error.h"
 
 namespace toller {
 
-/// Streams the lines of a UTF-8 file. A byte order mark, CR before LF and empty lines at the end are
-/// tolerated; bytes that are not UTF-8 and an empty line before the end are errors.
+/// Streams the lines of a UTF-8 file, which may be compressed (open_source). A byte order mark, CR before LF
+/// and empty lines at the end are tolerated; bytes that are not UTF-8, an empty line before the end and a
+/// line of more than 256 MiB are errors.
 class LineReader {
  public:
-  explicit LineReader(std::filesystem::path path);
+  explicit LineReader(std::filesystem::path path, const ReadWatch& watch = {});
+
+  const std::filesystem::path& path() const { return path_; }
 
   /// The next line without its end, valid until the next call; false at the end of the file.
   bool next(std::string_view& line);
@@ -32,9 +38,12 @@ class LineReader {
  private:
   [[noreturn]] void fail_at(std::int64_t number, const std::string& message) const;
   bool read_line();
+  bool read_to_line_feed();
 
   std::filesystem::path path_;
-  std::ifstream file_;
+  std::unique_ptr<ByteSource> source_;
+  std::vector<char> block_;     ///< what was read last; of it,
+  std::span<const char> rest_;  ///< what belongs to the lines to come
   std::string buffer_;
   std::int64_t number_ = 0;
 };

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -90,17 +91,42 @@ struct TokenStore {
 /// What tokenizing a collection came to, documents and queries together.
 struct TokenizeReport {
   std::int64_t texts = 0;
-  std::int64_t tokens = 0;   ///< special tokens included
-  std::int64_t unknown = 0;  ///< tokens that are [UNK]
-  std::int64_t cut = 0;      ///< texts that were longer than their max_length
-  std::int32_t longest = 0;  ///< tokens of the longest text, after cutting
-  double seconds = 0;        ///< tokenizing alone
+  std::int64_t tokens = 0;       ///< special tokens included
+  std::int64_t unknown = 0;      ///< tokens that are [UNK]
+  std::int64_t cut = 0;          ///< texts that were longer than their max_length
+  std::int32_t longest = 0;      ///< tokens of the longest text, after cutting
+  double seconds = 0;            ///< tokenizing alone
+  std::int64_t kept_texts = 0;   ///< of the texts, those that an interrupted run had tokenized
+  std::int64_t kept_tokens = 0;  ///< their tokens
 };
 
+struct TokenizeProgress {
+  std::int64_t texts = 0;       ///< tokenized so far, without those kept
+  std::int64_t tokens = 0;      ///< of these
+  std::int64_t kept_texts = 0;  ///< taken over from an interrupted run so far
+  std::int64_t total = 0;       ///< all texts
+};
+
+/// Whom write_token_store tells how far it is; each may be empty. What they throw ends the work.
+struct StoreWatch {
+  std::function<void(const TokenizeProgress&)> tokenizing;
+  std::function<void(std::int64_t bytes, std::int64_t total)> writing;  ///< of the texts, uncompressed
+  std::function<void(const std::string&)> say;                          ///< what became of kept tokens
+  /// Tokens are kept of blocks of so many texts, in collections of more than so many.
+  std::int64_t block = 65536;
+  std::int64_t least_kept = 262144;
+};
+
+/// Where write_token_store keeps tokens while it works.
+std::filesystem::path kept_tokens_path(const std::filesystem::path& store);
+
 /// Tokenizes a collection on `threads` threads, its texts in the form given, and writes the store
-/// (atomically).
+/// (atomically). Of a large collection the tokens are kept in a file beside it, kept_tokens_path (format in
+/// token_block_file.h), until the store is there: if it is interrupted, the next call takes them over, as far
+/// as tokenizer, form and texts are the same. The store is the same in any case.
 TokenizeReport write_token_store(const Collection& collection, const Tokenizer& tokenizer,
-                                 const TextForm& form, int threads, const std::filesystem::path& path);
+                                 const TextForm& form, int threads, const std::filesystem::path& path,
+                                 const StoreWatch& watch = {});
 
 /// Reads and checks a store: checksums, monotone offsets, token ids in range, rows in range, no empty row, no
 /// id twice, finite scores. Errors name file, data set and row. The texts are not read.

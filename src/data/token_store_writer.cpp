@@ -1,110 +1,88 @@
-#include <algorithm>
-#include <chrono>
-#include <exception>
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "data/collection_tokenizer.h"
 #include "data/token_store.h"
 #include "error.h"
 #include "io/hdf5_file.h"
-#include "seconds_since.h"
 
 namespace toller {
 namespace {
-
-/// Texts tokenized at a time: enough for all threads, little beside the texts themselves.
-constexpr std::int64_t kBlock = 65536;
 
 template <class T>
 void write_vector(Hdf5Writer& file, const std::string& name, const std::vector<T>& values) {
   file.write<T>(name, values, {static_cast<std::int64_t>(values.size())});
 }
 
-/// Writes strings as one array of bytes and the offsets of the rows in it.
-template <class Get>
-void write_strings(Hdf5Writer& file, const std::string& bytes_name, const std::string& offsets_name,
-                   const std::vector<TextRecord>& records, bool compress, Get get) {
+void write_ids(Hdf5Writer& file, const std::string& group, const std::vector<TextRecord>& records) {
   std::string bytes;
   std::vector<std::int64_t> offsets{0};
   offsets.reserve(records.size() + 1);
   for (const TextRecord& record : records) {
-    bytes += get(record);
-    offsets.push_back(static_cast<std::int64_t>(bytes.size()));
+    bytes += record.id;
+    offsets.push_back(std::ssize(bytes));
   }
-  file.write_string(bytes_name, bytes, compress);
-  write_vector(file, offsets_name, offsets);
+  file.write_string(group + "/ids", bytes);
+  write_vector(file, group + "/id_offsets", offsets);
 }
 
-class TableTokenizer {
+/// Texts, compressed; in pieces, since that takes longer than to tokenize them.
+class TextWriter {
  public:
-  TableTokenizer(const Tokenizer& tokenizer, const SideForm& form, int threads, TokenizeReport& report)
-      : tokenizer_(tokenizer), form_(form), threads_(threads), report_(report) {}
+  TextWriter(Hdf5Writer& file, const Collection& collection, const StoreWatch& watch)
+      : file_(file), watch_(watch), total_(bytes_of(collection.documents) + bytes_of(collection.queries)) {}
 
-  TokenTable tokenize(const std::vector<TextRecord>& records) {
-    TokenTable table;
-    table.offsets.reserve(records.size() + 1);
-    const auto rows = static_cast<std::int64_t>(records.size());
-    for (std::int64_t first = 0; first < rows; first += kBlock) {
-      for (const auto& row : encode_block(records, first, std::min(rows, first + kBlock))) {
-        table.tokens.insert(table.tokens.end(), row.begin(), row.end());
-        table.offsets.push_back(static_cast<std::int64_t>(table.tokens.size()));
-        report_.longest = std::max(report_.longest, static_cast<std::int32_t>(row.size()));
-      }
+  void write(const std::string& group, const std::vector<TextRecord>& records) {
+    if (const std::int64_t bytes = bytes_of(records); bytes > 0) {
+      write_bytes(group + "/text", records, bytes);
+    } else {
+      file_.write_string(group + "/text", "", true);
     }
-    report_.texts += rows;
-    report_.tokens += static_cast<std::int64_t>(table.tokens.size());
-    report_.unknown += std::ranges::count(table.tokens, tokenizer_.special().unknown);
-    return table;
+    std::vector<std::int64_t> offsets{0};
+    offsets.reserve(records.size() + 1);
+    for (const TextRecord& record : records) offsets.push_back(offsets.back() + std::ssize(record.text));
+    write_vector(file_, group + "/text_offsets", offsets);
   }
 
  private:
-  /// One token more than is kept is asked for: if it comes, the text is longer than it may be.
-  std::vector<std::int32_t> encode(const std::string& text, std::int64_t& cut) const {
-    const std::int32_t most = form_.max_length;
-    std::vector<std::int32_t> tokens = form_.prompt.empty()
-                                           ? tokenizer_.encode(text, most + 1)
-                                           : tokenizer_.encode(form_.prompt + text, most + 1);
-    if (tokens.size() > static_cast<std::size_t>(most)) {
-      tokens.resize(static_cast<std::size_t>(most));
-      tokens.back() = tokenizer_.special().end;
-      ++cut;
-    }
-    return tokens;
+  static std::int64_t bytes_of(const std::vector<TextRecord>& records) {
+    std::int64_t bytes = 0;
+    for (const TextRecord& record : records) bytes += std::ssize(record.text);
+    return bytes;
   }
 
-  std::vector<std::vector<std::int32_t>> encode_block(const std::vector<TextRecord>& records,
-                                                      std::int64_t first, std::int64_t last) {
-    std::vector<std::vector<std::int32_t>> rows(static_cast<std::size_t>(last - first));
-    std::int64_t cut = 0;
-    std::exception_ptr error;  // an exception must not leave the parallel region
-#pragma omp parallel for num_threads(threads_) schedule(dynamic, 256) reduction(+ : cut)
-    for (std::int64_t row = first; row < last; ++row) {
-      try {
-        rows[row - first] = encode(records[row].text, cut);
-      } catch (...) {
-#pragma omp critical(toller_tokenize_error)
-        error = std::current_exception();
-      }
+  void write_bytes(const std::string& name, const std::vector<TextRecord>& records, std::int64_t bytes) {
+    file_.begin(name, ElementType::kUint8, {bytes}, true);
+    std::string pending;
+    for (const TextRecord& record : records) {
+      pending += record.text;
+      if (std::ssize(pending) < kPiece) continue;
+      append(std::string_view(pending).substr(0, pending.size() / kCompressedBlock * kCompressedBlock));
+      pending.erase(0, pending.size() / kCompressedBlock * kCompressedBlock);
     }
-    if (error) std::rethrow_exception(error);
-    report_.cut += cut;
-    return rows;
+    append(pending);
   }
 
-  const Tokenizer& tokenizer_;
-  const SideForm& form_;
-  int threads_;
-  TokenizeReport& report_;
+  void append(std::string_view piece) {
+    file_.append(std::span(reinterpret_cast<const std::uint8_t*>(piece.data()), piece.size()));
+    written_ += std::ssize(piece);
+    if (watch_.writing) watch_.writing(written_, total_);
+  }
+
+  static constexpr std::int64_t kPiece = 4 * kCompressedBlock;
+
+  Hdf5Writer& file_;
+  const StoreWatch& watch_;
+  std::int64_t total_;
+  std::int64_t written_ = 0;
 };
 
 void write_table(Hdf5Writer& file, const std::string& group, const TokenTable& table,
-                 const std::vector<TextRecord>& records) {
+                 const std::vector<TextRecord>& records, TextWriter& texts) {
   write_vector(file, group + "/tokens", table.tokens);
   write_vector(file, group + "/offsets", table.offsets);
-  write_strings(file, group + "/ids", group + "/id_offsets", records, false,
-                [](const TextRecord& record) -> const std::string& { return record.id; });
-  write_strings(file, group + "/text", group + "/text_offsets", records, true,
-                [](const TextRecord& record) -> const std::string& { return record.text; });
+  write_ids(file, group, records);
+  texts.write(group, records);
 }
 
 /// Judgements, which are sorted by query, as ragged rows.
@@ -130,7 +108,8 @@ void write_split(Hdf5Writer& file, const std::string& group, const std::vector<J
 }  // namespace
 
 TokenizeReport write_token_store(const Collection& collection, const Tokenizer& tokenizer,
-                                 const TextForm& form, int threads, const std::filesystem::path& path) {
+                                 const TextForm& form, int threads, const std::filesystem::path& path,
+                                 const StoreWatch& watch) {
   for (const SideForm& side : {form.queries, form.documents}) {
     if (side.max_length < 3 || side.max_length == std::numeric_limits<std::int32_t>::max()) {
       fail("maximum length {}: at least 3 is needed ([CLS], a token, [SEP])", side.max_length);
@@ -138,16 +117,13 @@ TokenizeReport write_token_store(const Collection& collection, const Tokenizer& 
   }
   if (threads < 1) fail("tokenizing on {} threads is not possible", threads);
   Hdf5Writer file(path);
-  TokenizeReport report;
-  const auto start = std::chrono::steady_clock::now();
-  const auto tokenize = [&](const std::vector<TextRecord>& records, const SideForm& side) {
-    return TableTokenizer(tokenizer, side, threads, report).tokenize(records);
-  };
-  const TokenTable documents = tokenize(collection.documents, form.documents);
-  const TokenTable queries = tokenize(collection.queries, form.queries);
-  report.seconds = seconds_since(start);
-  write_table(file, "/documents", documents, collection.documents);
-  write_table(file, "/queries", queries, collection.queries);
+  CollectionTokenizer texts(collection, tokenizer, form, threads, path, watch);
+  const TokenTable documents = texts.tokenize_documents();
+  const TokenTable queries = texts.tokenize_queries();
+  const TokenizeReport& report = texts.report();
+  TextWriter text_writer(file, collection, watch);
+  write_table(file, "/documents", documents, collection.documents, text_writer);
+  write_table(file, "/queries", queries, collection.queries, text_writer);
   for (const auto& [name, judgements] : collection.splits) write_split(file, "/splits/" + name, judgements);
   file.write_string("/tokenizer", tokenizer.bytes());
   file.attribute_string("kind", "token_store");
@@ -157,6 +133,7 @@ TokenizeReport write_token_store(const Collection& collection, const Tokenizer& 
   file.attribute_string(kTextFormAttribute, to_json(form).dump());
   file.attribute_int("vocabulary_size", tokenizer.vocabulary_size());
   file.commit();
+  texts.forget_blocks();
   return report;
 }
 

@@ -1,12 +1,15 @@
-// The checksum of all files: XXH3, 64 bits, of bytes that come in pieces.
+// The checksum of all files: XXH3, 64 bits, of bytes that come in pieces; and fingerprints of 128 bits, by
+// which contents are told apart.
 #pragma once
 
 #include <xxhash.h>
 
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
 
 namespace toller {
 
@@ -28,5 +31,30 @@ class Checksum {
 inline std::uint64_t checksum_of(std::span<const std::byte> bytes) {
   return XXH3_64bits(bytes.data(), bytes.size());
 }
+
+/// Equal for equal contents, and, as far as anybody who does not mean to deceive is concerned, for no others.
+struct Fingerprint {
+  std::uint64_t low = 0, high = 0;
+  auto operator<=>(const Fingerprint&) const = default;
+};
+
+/// Of parts in their order, each with its length.
+class Fingerprinter {
+ public:
+  Fingerprinter() { XXH3_128bits_reset(state_.get()); }
+
+  void add(std::string_view part) {
+    const std::uint64_t size = part.size();
+    XXH3_128bits_update(state_.get(), &size, sizeof(size));
+    XXH3_128bits_update(state_.get(), part.data(), part.size());
+  }
+  Fingerprint value() const {
+    const XXH128_hash_t hash = XXH3_128bits_digest(state_.get());
+    return {hash.low64, hash.high64};
+  }
+
+ private:
+  std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> state_{XXH3_createState(), XXH3_freeState};
+};
 
 }  // namespace toller

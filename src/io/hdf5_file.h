@@ -21,6 +21,9 @@ class Hdf5Output;
 /// Element types that Toller writes.
 enum class ElementType { kFloat32, kFloat64, kInt32, kInt64, kUint8, kOther };
 
+/// Bytes of a compressed data set that are compressed at a time.
+inline constexpr std::int64_t kCompressedBlock = std::int64_t{1} << 20;
+
 /// "float32" and the like.
 const char* element_name(ElementType type);
 
@@ -107,7 +110,9 @@ class Hdf5Writer {
   void write_string(const std::string& name, std::string_view bytes, bool compress = false);
   /// A data set in pieces: after begin(), append() takes whole rows, in order, until all of `shape` is there.
   /// Nothing else can be written, and nothing committed, before that. The result is write()'s.
-  void begin(const std::string& name, ElementType type, const std::vector<std::int64_t>& shape);
+  /// `compress`: as there, where pieces should be multiples of kCompressedBlock bytes.
+  void begin(const std::string& name, ElementType type, const std::vector<std::int64_t>& shape,
+             bool compress = false);
   template <class T>
   void append(std::span<const T> rows);
   /// Takes space for a data set whose values come from elsewhere, and returns where it begins in the file:

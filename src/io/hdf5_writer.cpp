@@ -14,7 +14,6 @@
 namespace toller {
 namespace {
 
-constexpr std::int64_t kChunkBytes = std::int64_t{1} << 20;
 constexpr unsigned kDeflateLevel = 6;
 
 /// Waits until a folder's entries are on disk; 0 or errno. Some file systems cannot sync folders.
@@ -53,7 +52,7 @@ Hdf5Handle dataset_properties(const std::vector<std::int64_t>& shape, std::size_
   std::vector<hsize_t> chunk(shape.begin(), shape.end());
   const auto row_bytes = static_cast<std::int64_t>(elements * element_bytes) / shape.front();
   chunk.front() = static_cast<hsize_t>(
-      std::clamp<std::int64_t>(kChunkBytes / std::max<std::int64_t>(1, row_bytes), 1, shape.front()));
+      std::clamp<std::int64_t>(kCompressedBlock / std::max<std::int64_t>(1, row_bytes), 1, shape.front()));
   H5Pset_chunk(properties.get(), static_cast<int>(chunk.size()), chunk.data());
   H5Pset_shuffle(properties.get());
   H5Pset_deflate(properties.get(), kDeflateLevel);
@@ -240,7 +239,8 @@ void Hdf5Writer::write_string(const std::string& name, std::string_view bytes, b
   write(name, data, {static_cast<std::int64_t>(bytes.size())}, compress);
 }
 
-void Hdf5Writer::begin(const std::string& name, ElementType type, const std::vector<std::int64_t>& shape) {
+void Hdf5Writer::begin(const std::string& name, ElementType type, const std::vector<std::int64_t>& shape,
+                       bool compress) {
   check_open();
   const std::int64_t elements = product(shape);
   if (elements <= 0 || element_size(type) == 0) {
@@ -248,7 +248,7 @@ void Hdf5Writer::begin(const std::string& name, ElementType type, const std::vec
   }
   guard(" data set " + name, [&] {
     unfinished_ = std::make_unique<Unfinished>(
-        create_dataset(file_, name, type, static_cast<std::size_t>(elements), shape, false));
+        create_dataset(file_, name, type, static_cast<std::size_t>(elements), shape, compress));
   });
   unfinished_->name = name;
   unfinished_->type = type;
@@ -374,6 +374,7 @@ void Hdf5Writer::commit() {
 
 template void Hdf5Writer::append<float>(std::span<const float>);
 template void Hdf5Writer::append<double>(std::span<const double>);
+template void Hdf5Writer::append<std::uint8_t>(std::span<const std::uint8_t>);
 template void Hdf5Writer::write<float>(const std::string&, std::span<const float>,
                                        const std::vector<std::int64_t>&, bool);
 template void Hdf5Writer::write<double>(const std::string&, std::span<const double>,

@@ -8,31 +8,15 @@
 
 #include "comm/mpi_session.h"
 #include "error.h"
+#include "progress_text.h"
 
 namespace toller {
 namespace {
 
-std::string duration(double seconds) {
-  const auto total = static_cast<std::int64_t>(std::max(0.0, seconds));
-  if (total >= 3600) return fmt::format("{}:{:02}:{:02}", total / 3600, total / 60 % 60, total % 60);
-  return fmt::format("{}:{:02}", total / 60, total % 60);
-}
-
-std::string thousands(double number) {
-  return number >= 1e6 ? fmt::format("{:.2f}M", number / 1e6) : fmt::format("{:.1f}k", number / 1e3);
-}
-
 std::string describe(const ProgressState& state) {
   return fmt::format("step {}/{}  epoch {:.2f}  loss {:.4f}  lr {:.2e}  {} tokens/s  ETA {}", state.step,
                      state.total_steps, state.epoch, state.loss, state.learning_rate,
-                     thousands(state.tokens_per_second), duration(state.seconds_left));
-}
-
-std::string bar(double share) {
-  constexpr int kWidth = 24;
-  const int filled = std::clamp(static_cast<int>(share * kWidth), 0, kWidth);
-  return "[" + std::string(static_cast<std::size_t>(filled), '#') +
-         std::string(static_cast<std::size_t>(kWidth - filled), '.') + "]";
+                     short_number(state.tokens_per_second), duration_text(state.seconds_left));
 }
 
 }  // namespace
@@ -61,7 +45,7 @@ void Progress::step(const ProgressState& state) {
   drawn_ = now;
   const double share =
       static_cast<double>(state.step) / static_cast<double>(std::max<std::int64_t>(1, state.total_steps));
-  fmt::print("\r\033[K{} {}", bar(share), describe(state));
+  fmt::print("\r\033[K{} {}", progress_bar(share), describe(state));
   std::fflush(stdout);
   bar_shown_ = true;
 }

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/hdf5_edit.h"
+#include "compressed_bytes.h"
 #include "error.h"
 #include "io/hdf5_file.h"
 
@@ -110,6 +111,31 @@ void make_scored_pairs(const ScratchFolder& folder) {
   must_run("toller prepare --collection good --train-tokenizer 41 --out other-tokenizer.h5", folder);
 }
 
+/// Single files of training examples; of each broken one, line 3.
+void make_examples(const ScratchFolder& folder) {
+  const std::string good =
+      "{\"query\": \"amber\", \"pos\": [\"birch\"], \"neg\": [\"cedar\", \"delta\"], \"pos_scores\": [1], "
+      "\"neg_scores\": [0.5, 0.25]}\n";
+  const auto broken = [&](const char* name, const std::string& line) {
+    folder.write(fmt::format("examples-{}.jsonl", name), good + good + line + '\n');
+  };
+  broken("broken-json", "{\"query\": \"amber\", \"pos\": [\"birch\"");
+  broken("no-query", "{\"pos\": [\"birch\"]}");
+  broken("empty-text", "{\"query\": \"amber\", \"pos\": [\" \"]}");
+  broken("no-positives", "{\"query\": \"amber\", \"pos\": []}");
+  broken("wrong-type", "{\"query\": \"amber\", \"pos\": [{\"text\": 7}]}");
+  broken("more-scores", "{\"query\": \"amber\", \"pos\": [\"birch\"], \"pos_scores\": [1, 2]}");
+  broken("nan-score", "{\"query\": \"amber\", \"pos\": [\"birch\"], \"pos_scores\": [NaN]}");
+  folder.write("examples-not-gzip.jsonl.gz", good);
+  std::string lines;
+  for (int i = 0; i < 500; ++i) lines += good;
+  const std::string compressed = gzip_bytes(lines);
+  folder.write("examples-cut-short.jsonl.gz", compressed.substr(0, compressed.size() / 2));
+  folder.write("examples-both/train.jsonl", good);
+  folder.write("examples-both/train.jsonl.gz", gzip_bytes(good));
+  folder.write("examples-no-header.tsv", "amber\tbirch\n");
+}
+
 void make_checkpoints(const fs::path& at, const fs::path& good) {
   truncate_to(good, at / "truncated-model.h5", fs::file_size(good) * 2 / 3);
   fs::copy_file(good, at / "bit-flip-model.h5");
@@ -143,6 +169,7 @@ void make_broken_files(const ScratchFolder& folder) {
   must_run("toller train --data good.h5 --out run --preset tiny --steps 1 --global-batch 4", folder);
   make_stores(at);
   make_scored_pairs(folder);
+  make_examples(folder);
   make_checkpoints(at, fs::canonical(at / "run/last"));
   folder.write("text.h5", "not HDF5 at all\n");
   folder.write("empty.h5", "");

@@ -72,7 +72,7 @@ class ReadBeirError : public ::testing::TestWithParam<BadFile> {};
 
 TEST_P(ReadBeirError, NamesFileAndLine) {
   TemporaryFolder folder;
-  expect_named(GetParam(), fill(folder), read_beir);
+  expect_named(GetParam(), fill(folder), [](const auto& path) { read_beir(path); });
 }
 
 const std::string kTwoQueries = kQueries;

@@ -65,7 +65,7 @@ class BadPairs : public ::testing::TestWithParam<BadFile> {};
 
 TEST_P(BadPairs, NamesFileAndLine) {
   const TemporaryFolder folder;
-  expect_named(GetParam(), folder, read_collection);
+  expect_named(GetParam(), folder, [](const auto& path) { read_collection(path); });
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -67,6 +67,9 @@ void write_sound_collection(const fs::path& folder) {
   write_file(folder / "qrels/train.tsv", "query-id\tcorpus-id\tscore\nq1\td1\t1\n");
 }
 
+constexpr const char* kSoundExample =
+    R"({"query_id":"q1","query":"x","positive_passages":[{"docid":"d1","title":"a","text":"b"}]})";
+
 /// A sound folder of sentence-transformers, one of whose files is to be replaced.
 void write_sound_model(const fs::path& folder) {
   write_file(folder / "config.json",
@@ -108,12 +111,14 @@ bool read_as_store(std::span<const std::uint8_t> bytes) {
 }
 
 bool read_as_collection(std::span<const std::uint8_t> bytes) {
-  constexpr std::array<const char*, 5> kFiles = {"corpus.jsonl", "queries.jsonl", "qrels/train.tsv",
-                                                 "pairs/train.tsv", "sts-train.csv"};
+  constexpr std::array<const char*, 10> kFiles = {
+      "corpus.jsonl", "queries.jsonl", "qrels/train.tsv", "pairs/train.tsv", "sts-train.csv",
+      "train.jsonl",  "train.tsv",     "train.tsv.gz",    "train.jsonl.zst", "dev.jsonl"};
   if (bytes.empty()) return false;
   const std::size_t which = bytes[0] % kFiles.size();
   const Folder folder;
   if (which < 3) write_sound_collection(folder.path());
+  if (which == 9) write_file(folder.path() / "train.jsonl", kSoundExample);
   write_file(folder.path() / kFiles[which], text_of(bytes.subspan(1)));
   return succeeds([&] { read_collection(folder.path()); });
 }

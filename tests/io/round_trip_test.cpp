@@ -86,6 +86,23 @@ TEST(Hdf5File, RowsInPieces) {
             label + "expected float64, found float32");
 }
 
+TEST(Hdf5File, CompressedTextInPieces) {
+  const TemporaryFolder folder;
+  std::string text;
+  for (int i = 0; std::ssize(text) < 2 * kCompressedBlock + 5; ++i) text += std::to_string(i * 7919) + ' ';
+  const std::span bytes(reinterpret_cast<const std::uint8_t*>(text.data()), text.size());
+  Hdf5Writer pieces(folder / "pieces.h5"), whole(folder / "whole.h5");
+  pieces.begin("/text", ElementType::kUint8, {std::ssize(text)}, true);
+  pieces.append(bytes.first(kCompressedBlock));
+  pieces.append(bytes.subspan(kCompressedBlock));
+  pieces.commit();
+  whole.write_string("/text", text, true);
+  whole.commit();
+  EXPECT_TRUE(Hdf5Reader(folder / "pieces.h5").read_string("/text") == text);
+  EXPECT_TRUE(folder.read("pieces.h5") == folder.read("whole.h5"));
+  EXPECT_LT(std::filesystem::file_size(folder / "pieces.h5"), text.size());
+}
+
 TEST(Hdf5File, ADataSetInPiecesMustBeWhole) {
   const TemporaryFolder folder;
   const std::vector<float> row = {1, 2, 3};
