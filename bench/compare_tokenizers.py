@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Toller's WordPiece against the `tokenizers` library: the same tokens for every line, and the time, one thread each, in turns.
+"""Toller's tokenizers against the `tokenizers` library: the same tokens for every line, and the time, one thread each, in turns.
 
-  compare_tokenizers.py --tokenizer tokenizer.json [--text FILE …] [--noise N] [--rounds N] [--json FILE]
+  compare_tokenizers.py [--tokenizer tokenizer.json | --kind KIND [--vocabulary N]] [--text FILE …] [--noise N] [--rounds N] [--json FILE]
 
---tokenizer: a tokenizer.json or a vocab.txt; without it, the first of tests/text/fixtures/wordpiece.json. --text: lines, as
-they are or gzipped; what is not UTF-8 is given to both sides as U+FFFD. --noise: so many generated lines. Exit status 1: some
-line has other tokens; 77: tokenizers or NumPy is not installed.
+--tokenizer: a tokenizer.json or a vocab.txt. --kind: one that is trained on the lines, with N pieces: RoBERTa, ModernBERT or
+Qwen2 (byte-level BPE). Without either, the first of tests/text/fixtures/wordpiece.json. --text: lines, as they are or gzipped;
+what is not UTF-8 is given to both sides as U+FFFD. --noise: so many generated lines. Exit status 1: some line has other tokens;
+77: tokenizers or NumPy is not installed.
 """
 import argparse
 import gzip
@@ -23,12 +24,23 @@ from pathlib import Path
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "reference"))
-import wordpiece_reference as hard_lines  # which ends this script where a package is missing
+import byte_level_bpe_reference  # which ends this script where a package is missing
+import hard_lines
 import tokenizers
 from fixture_files import np
 from tokenizers.implementations import BertWordPieceTokenizer
 
 LONGEST = 1_000_000  # tokens; nothing is cut
+
+
+SPECIAL = ["[CLS]", "[MASK]", "<s>", "<mask>", " <mask>", "<|endoftext|>", "<tool>"]
+
+
+def make_tokenizer(options, lines):
+    if options.kind is None:
+        return json.loads((ROOT / "tests/text/fixtures/wordpiece.json").read_text(encoding="utf-8"))[0]["tokenizer"]
+    makers = {name: make for name, _, _, make, _ in byte_level_bpe_reference.KINDS}
+    return makers[options.kind](lines, options.vocabulary)
 
 
 def read_lines(path):
@@ -99,6 +111,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--program", default=str(ROOT / "build" / "bin" / "bench_tokenize"))
     parser.add_argument("--tokenizer")
+    parser.add_argument("--kind")
+    parser.add_argument("--vocabulary", type=int, default=8000)
     parser.add_argument("--text", nargs="*", default=[])
     parser.add_argument("--noise", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=1)
@@ -106,13 +120,12 @@ def main():
     options = parser.parse_args()
     rng = random.Random(1)
     lines = [line for path in options.text for line in read_lines(path)]
-    lines += hard_lines.draw_lines(rng, options.noise)
+    lines += hard_lines.draw_spaced_lines(rng, options.noise, SPECIAL)
     with tempfile.TemporaryDirectory() as folder:
         path = options.tokenizer
         if path is None:
-            cases = json.loads((ROOT / "tests/text/fixtures/wordpiece.json").read_text(encoding="utf-8"))
             path = os.path.join(folder, "tokenizer.json")
-            Path(path).write_text(json.dumps(cases[0]["tokenizer"]), encoding="utf-8")
+            Path(path).write_text(json.dumps(make_tokenizer(options, lines)), encoding="utf-8")
         result = compare(path, options, lines)
     if options.json:
         Path(options.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "error.h"
+#include "text/character_range.h"
 #include "text/unicode.h"
 
 namespace toller {
@@ -62,16 +63,11 @@ bool is_dropped(char32_t character) {
   return character == 0xFFFD || is_in_category(character, U_GC_CC_MASK | U_GC_CF_MASK | U_GC_CO_MASK);
 }
 
-struct Range {
-  char32_t first, last;
-};
-
 bool is_chinese(char32_t character) {
-  static constexpr Range kBlocks[] = {{0x4E00, 0x9FFF},   {0x3400, 0x4DBF},   {0x20000, 0x2A6DF},
-                                      {0x2A700, 0x2B81F}, {0x2B920, 0x2CEAF}, {0xF900, 0xFAFF},
-                                      {0x2F800, 0x2FA1F}};
-  return std::ranges::any_of(
-      kBlocks, [character](Range block) { return block.first <= character && character <= block.last; });
+  static constexpr CharacterRange kBlocks[] = {{0x3400, 0x4DBF},   {0x4E00, 0x9FFF},   {0xF900, 0xFAFF},
+                                               {0x20000, 0x2A6DF}, {0x2A700, 0x2B81F}, {0x2B920, 0x2CEAF},
+                                               {0x2F800, 0x2FA1F}};
+  return is_in(character, kBlocks);
 }
 
 /// Lower case of a character, except U+0130 (two characters). Capital letters of Unicode 16 and 17, which
