@@ -3,10 +3,10 @@
 
   compare_tokenizers.py [--tokenizer tokenizer.json | --kind KIND [--vocabulary N]] [--text FILE …] [--noise N] [--rounds N] [--json FILE]
 
---tokenizer: a tokenizer.json or a vocab.txt. --kind: one that is trained on the lines, with N pieces: RoBERTa, ModernBERT or
-Qwen2 (byte-level BPE). Without either, the first of tests/text/fixtures/wordpiece.json. --text: lines, as they are or gzipped;
-what is not UTF-8 is given to both sides as U+FFFD. --noise: so many generated lines. Exit status 1: some line has other tokens;
-77: tokenizers or NumPy is not installed.
+--tokenizer: a tokenizer.json or a vocab.txt. --kind: one that is trained on the text, with N pieces: RoBERTa, ModernBERT or
+Qwen2 (byte-level BPE), XLM-R and others of unigram_reference.py (wants the package sentencepiece). Without either, the first of
+tests/text/fixtures/wordpiece.json. --text: lines, as they are or gzipped; what is not UTF-8 is given to both sides as U+FFFD.
+--noise: so many generated lines. Exit status 1: some line has other tokens; 77: a package is not installed.
 """
 import argparse
 import gzip
@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT / "tests" / "reference"))
 import byte_level_bpe_reference  # which ends this script where a package is missing
 import hard_lines
 import tokenizers
+import unigram_reference
 from fixture_files import np
 from tokenizers.implementations import BertWordPieceTokenizer
 
@@ -36,11 +37,15 @@ LONGEST = 1_000_000  # tokens; nothing is cut
 SPECIAL = ["[CLS]", "[MASK]", "<s>", "<mask>", " <mask>", "<|endoftext|>", "<tool>"]
 
 
-def make_tokenizer(options, lines):
+def make_tokenizer(options, text):
     if options.kind is None:
         return json.loads((ROOT / "tests/text/fixtures/wordpiece.json").read_text(encoding="utf-8"))[0]["tokenizer"]
-    makers = {name: make for name, _, _, make, _ in byte_level_bpe_reference.KINDS}
-    return makers[options.kind](lines, options.vocabulary)
+    text = text or 20 * hard_lines.SENTENCES
+    for name, _, _, make, _ in byte_level_bpe_reference.KINDS:
+        if name == options.kind:
+            return make(text, options.vocabulary)
+    make = {name: make for name, _, _, make in unigram_reference.KINDS}[options.kind]
+    return make(text, options.vocabulary, unigram_reference.charsmap(normalization_rule_name="nmt_nfkc"))
 
 
 def read_lines(path):
@@ -119,13 +124,13 @@ def main():
     parser.add_argument("--json")
     options = parser.parse_args()
     rng = random.Random(1)
-    lines = [line for path in options.text for line in read_lines(path)]
-    lines += hard_lines.draw_spaced_lines(rng, options.noise, SPECIAL)
+    text = [line for path in options.text for line in read_lines(path)]
+    lines = text + hard_lines.draw_clustered_lines(rng, options.noise, SPECIAL)
     with tempfile.TemporaryDirectory() as folder:
         path = options.tokenizer
         if path is None:
             path = os.path.join(folder, "tokenizer.json")
-            Path(path).write_text(json.dumps(make_tokenizer(options, lines)), encoding="utf-8")
+            Path(path).write_text(json.dumps(make_tokenizer(options, text)), encoding="utf-8")
         result = compare(path, options, lines)
     if options.json:
         Path(options.json).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

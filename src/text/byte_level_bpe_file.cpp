@@ -140,8 +140,8 @@ std::string write_byte_level_bpe_json(const ByteLevelBpeSettings& settings, cons
                                          {"fuse_unk", false},
                                          {"byte_fallback", false},
                                          {"ignore_merges", settings.ignore_merges},
-                                         {"merges", settings.merges}}},
-                              &settings.vocabulary);
+                                         {"merges", settings.merges}},
+                               .vocabulary = vocabulary_text(settings.vocabulary)});
 }
 
 }  // namespace toller

@@ -11,6 +11,7 @@
 #include "text/byte_level_bpe_file.h"
 #include "text/sentencepiece_model.h"
 #include "text/tokenizer_json.h"
+#include "text/unigram_file.h"
 #include "text/wordpiece_file.h"
 
 namespace toller {
@@ -46,6 +47,7 @@ std::unique_ptr<SubwordModel> read_json(std::string_view text, const std::string
   const std::string type = model.text("type");
   if (type == "WordPiece") return std::make_unique<WordPiece>(read_wordpiece_json(root), origin);
   if (type == "BPE") return std::make_unique<ByteLevelBpe>(read_byte_level_bpe_json(root), origin);
+  if (type == "Unigram") return std::make_unique<Unigram>(read_unigram_json(root), origin);
   model.refuse("type", "supported are WordPiece, BPE and Unigram");
 }
 

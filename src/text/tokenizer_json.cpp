@@ -135,22 +135,6 @@ Json template_json(const TokenizerFrame& frame, const SpecialTokens& special) {
   return {{"type", "TemplateProcessing"}, {"single", single}, {"pair", pair}, {"special_tokens", tokens}};
 }
 
-/// The text with a vocabulary at the end of its model, which is its last field. Put together as text: an
-/// ordered object takes quadratic time for a vocabulary, and the library's own order, by id, is not that of a
-/// sorted one.
-std::string with_vocabulary(std::string text, const Vocabulary& vocabulary) {
-  std::vector<const Vocabulary::value_type*> pieces;
-  for (const auto& piece : vocabulary) pieces.push_back(&piece);
-  std::ranges::sort(pieces, {}, [](const auto* piece) { return piece->second; });
-  text.resize(text.size() - 2);  // of model and of all, closed below
-  text += ",\"vocab\":{";
-  for (const auto* piece : pieces) {
-    text +=
-        fmt::format("{}{}:{}", piece == pieces.front() ? "" : ",", Json(piece->first).dump(), piece->second);
-  }
-  return text + "}}}";
-}
-
 }  // namespace
 
 std::optional<std::int32_t> find_id(const Vocabulary& vocabulary, const std::vector<AddedToken>& added,
@@ -266,8 +250,21 @@ Vocabulary read_vocabulary(const JsonFields& model) {
   return vocabulary;
 }
 
+std::string vocabulary_text(const Vocabulary& vocabulary) {
+  // Put together as text: an ordered object takes quadratic time for a vocabulary, and the library's own
+  // order, by id, is not that of a sorted one.
+  std::vector<const Vocabulary::value_type*> pieces;
+  for (const auto& piece : vocabulary) pieces.push_back(&piece);
+  std::ranges::sort(pieces, {}, [](const auto* piece) { return piece->second; });
+  std::string text;
+  for (const auto* piece : pieces) {
+    text += fmt::format("{}{}:{}", text.empty() ? '{' : ',', Json(piece->first).dump(), piece->second);
+  }
+  return text + '}';
+}
+
 std::string write_tokenizer_json(const TokenizerFrame& frame, const SpecialTokens& special,
-                                 const TokenizerParts& parts, const Vocabulary* vocabulary) {
+                                 const TokenizerParts& parts) {
   nlohmann::ordered_json json;
   json["version"] = "1.0";
   json["truncation"] = nullptr;
@@ -291,7 +288,9 @@ std::string write_tokenizer_json(const TokenizerFrame& frame, const SpecialToken
   json["post_processor"] = template_json(frame, special);
   json["decoder"] = parts.decoder;
   json["model"] = parts.model;
-  return vocabulary == nullptr ? json.dump() : with_vocabulary(json.dump(), *vocabulary);
+  std::string text = json.dump();
+  text.resize(text.size() - 2);  // of model and of all, closed below
+  return text + ",\"vocab\":" + parts.vocabulary + "}}";
 }
 
 }  // namespace toller

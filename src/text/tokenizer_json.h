@@ -88,13 +88,17 @@ TokenizerFrame read_tokenizer_frame(const JsonFields& root, const Vocabulary& vo
 /// The object `model.vocab` of pieces with their ids.
 Vocabulary read_vocabulary(const JsonFields& model);
 
+/// A vocabulary as JSON, by id.
+std::string vocabulary_text(const Vocabulary& vocabulary);
+
 /// The parts of a tokenizer.json that each kind of model writes itself.
 struct TokenizerParts {
   nlohmann::ordered_json normalizer, pre_tokenizer, decoder, model;
+  std::string vocabulary;  ///< JSON of `vocab`, which becomes the last field of the model
 };
 
-/// A whole tokenizer.json. `vocabulary`, where it is given, becomes the last field of the model.
+/// A whole tokenizer.json.
 std::string write_tokenizer_json(const TokenizerFrame& frame, const SpecialTokens& special,
-                                 const TokenizerParts& parts, const Vocabulary* vocabulary);
+                                 const TokenizerParts& parts);
 
 }  // namespace toller

@@ -110,8 +110,8 @@ std::string write_wordpiece_json(const WordPieceSettings& settings, const Specia
        .model = {{"type", "WordPiece"},
                  {"unk_token", settings.unknown},
                  {"continuing_subword_prefix", settings.continuing_prefix},
-                 {"max_input_chars_per_word", settings.max_characters_of_word}}},
-      &settings.vocabulary);
+                 {"max_input_chars_per_word", settings.max_characters_of_word}},
+       .vocabulary = vocabulary_text(settings.vocabulary)});
 }
 
 }  // namespace toller
