@@ -18,6 +18,7 @@ import tempfile
 import tokenizer_files  # which ends this script where a package is missing
 from fixture_files import Fixture, main
 from hard_lines import SENTENCES, draw_clustered_lines
+from tokenizers import Tokenizer
 
 ADDED = {"<s>": {}, "<pad>": {}, "</s>": {}, "<unk>": {}, "<mask>": {"lstrip": True}}
 METASPACE = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
@@ -147,12 +148,28 @@ KINDS = [("XLM-R", 300, 800, xlm_roberta), ("XLM-R, split at space", 240, 600, s
          ("stripped", 120, 600, stripped)]
 
 
+def as_read(score):
+    """What the library makes of the digits of a score, which may differ in the last bit."""
+    model = {"type": "Unigram", "unk_id": 0, "vocab": [["a", score]], "byte_fallback": False}
+    return json.loads(Tokenizer.from_str(json.dumps({"version": "1.0", "added_tokens": [], "model": model})).to_str())["model"]["vocab"][0][1]
+
+
+def draw_scores(rng, count):
+    """Scores that the library does not read as they are."""
+    scores = []
+    while len(scores) < count:
+        score = rng.uniform(-12, -1)
+        if as_read(score) != score:
+            scores.append(score)
+    return scores
+
+
 def draw_ties(rng, count):
     """Words that several ways of division score alike, but for rounding."""
-    scores = [float(repr(struct.unpack("<f", struct.pack("<f", -rng.uniform(1, 12)))[0])) for _ in range(9)]
-    pieces = [[token, 0.0] for token in list(ADDED)[:4]]
-    pieces += [[piece, score] for piece, score in zip(["▁", "a", "aa", "aaa", "aaaaa", "b", "ab", "ba", "bab"], scores)] + [["<mask>", 0.0]]
-    lines = ["".join(rng.choice("aaaab c"[: rng.choice([4, 5, 7])]) for _ in range(rng.randrange(3, 30))) for _ in range(count)]
+    parts = ["a", "aa", "aaa", "aaaaa", "b", "ab", "ba", "bab"]
+    pieces = [[token, 0.0] for token in list(ADDED)[:4]] + [[piece, score] for piece, score in zip(["▁", *parts], draw_scores(rng, 9))]
+    pieces += [["ac", pieces[5][1]], ["ca", pieces[5][1]], ["<mask>", 0.0]]
+    lines = ["".join(rng.choice("aaaabc "[: rng.choice([4, 5, 7])]) for _ in range(rng.randrange(3, 30))) for _ in range(count)]
     return {"name": "ties", "tokenizer": describe(pieces, None, METASPACE), "lines": lines}
 
 

@@ -4,6 +4,7 @@
 
 #include "text/bpe_merges.h"
 #include "text/byte_level_words.h"
+#include "text/canonical_composition.h"
 #include "text/library_fixture.h"
 
 namespace toller {
@@ -142,6 +143,22 @@ TEST(ByteLevelWords, Qwen2) {
   EXPECT_THAT(words_of(WordPattern::kQwen2, "a \n\t\n  b !?\r\n\n."),
               ElementsAre("a", " \n\t\n", " ", " b", " !?\r\n\n", "."));
   EXPECT_THAT(words_of(WordPattern::kQwen2, "\nx"), ElementsAre("\n", "x"));
+}
+
+TEST(ByteLevelWords, LettersAndNumbersOfUnicode16) {
+  const std::string text = "a\u1C8Ab\U00010D40\U00010D41\U000313AF";
+  EXPECT_THAT(words_of(WordPattern::kGpt2, text),
+              ElementsAre("a\u1C8Ab", "\U00010D40\U00010D41", "\U000313AF"));
+  EXPECT_THAT(words_of(WordPattern::kGpt2, "a\U000323B0"), ElementsAre("a", "\U000323B0"));  // of Unicode 17
+}
+
+TEST(CanonicalComposition, OfUnicode9) {
+  std::string buffer;
+  EXPECT_EQ(compose_canonically("e\u0301 a\u0301\u0323 \u212B \u1100\u1161\u11A8", buffer),
+            "\u00E9 \u1EA1\u0301 \u00C5 \uAC01");
+  // Composes since Unicode 13, and has a combining class since Unicode 14.
+  const std::string young = "\U00011935\U00011930 e\u1ACE\u0323";
+  EXPECT_EQ(compose_canonically(young, buffer), young);
 }
 
 class ByteLevelBpeFault : public ::testing::TestWithParam<TokenizerFault> {};
