@@ -17,10 +17,6 @@ bool is_word_character(char32_t code_point) {
          u_hasBinaryProperty(character, UCHAR_JOIN_CONTROL) != 0;
 }
 
-bool is_space(char32_t character) {
-  return u_isUWhiteSpace(static_cast<UChar32>(character)) != 0;
-}
-
 std::map<std::string, std::int32_t> numbered(const AddedTokenSearch::Patterns& patterns) {
   std::map<std::string, std::int32_t> numbers;
   for (const auto& entry : patterns) {

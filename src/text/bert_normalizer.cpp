@@ -10,6 +10,7 @@
 
 #include "error.h"
 #include "text/character_range.h"
+#include "text/character_table.h"
 #include "text/unicode.h"
 
 namespace toller {
@@ -30,10 +31,6 @@ bool is_known(char32_t character, int unicode_version) {
 bool is_in_category(char32_t character, std::uint32_t mask) {
   return (U_MASK(u_charType(static_cast<UChar32>(character))) & mask) != 0 &&
          is_known(character, kCategoriesVersion);
-}
-
-bool is_space(char32_t character) {
-  return u_isUWhiteSpace(static_cast<UChar32>(character)) != 0;
 }
 
 bool is_punctuation(char32_t character) {
@@ -118,12 +115,7 @@ constexpr std::uint32_t kByRule = 0x40000;  ///< takes the whole of the rules
 }  // namespace
 
 BertCharacter bert_character(char32_t character) {
-  static const auto basic_plane = [] {
-    auto table = std::make_unique<std::array<BertCharacter, 0x10000>>();
-    for (char32_t c = 0; c < table->size(); ++c) (*table)[c] = character_of(c);
-    return table;
-  }();
-  return character < basic_plane->size() ? (*basic_plane)[character] : character_of(character);
+  return look_up<character_of>(character);
 }
 
 /// Normalised text as it grows. Marks that canonical order may still move wait until a starter comes.

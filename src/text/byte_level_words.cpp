@@ -3,13 +3,11 @@
 #include <unicode/uchar.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
 #include <initializer_list>
-#include <memory>
-#include <span>
 
 #include "text/character_range.h"
+#include "text/character_table.h"
 #include "text/unicode.h"
 
 namespace toller {
@@ -35,7 +33,7 @@ constexpr CharacterRange kYoungNumbers[] = {
 Kind find_kind(char32_t character) {
   if (is_in(character, kYoungLetters)) return Kind::kLetter;
   if (is_in(character, kYoungNumbers)) return Kind::kNumber;
-  if (u_isUWhiteSpace(static_cast<UChar32>(character)) != 0) return Kind::kSpace;
+  if (is_space(character)) return Kind::kSpace;
   UVersionInfo age;
   u_charAge(static_cast<UChar32>(character), age);
   if (age[0] > kUnicodeVersion) return Kind::kOther;
@@ -45,12 +43,7 @@ Kind find_kind(char32_t character) {
 }
 
 Kind kind_of(char32_t character) {
-  static const auto basic_plane = [] {
-    auto table = std::make_unique<std::array<Kind, 0x10000>>();
-    for (char32_t c = 0; c < table->size(); ++c) (*table)[c] = find_kind(c);
-    return table;
-  }();
-  return character < basic_plane->size() ? (*basic_plane)[character] : find_kind(character);
+  return look_up<find_kind>(character);
 }
 
 /// The kind of the character at `position`, which moves behind it.

@@ -2,10 +2,8 @@
 
 #include <unicode/uchar.h>
 
-#include <array>
-#include <memory>
-
 #include "text/character_range.h"
+#include "text/character_table.h"
 
 namespace toller {
 namespace {
@@ -112,12 +110,7 @@ Kind find_kind(char32_t character) {
 }
 
 Kind kind_of(char32_t character) {
-  static const auto basic_plane = [] {
-    auto table = std::make_unique<std::array<Kind, 0x10000>>();
-    for (char32_t c = 0; c < table->size(); ++c) (*table)[c] = find_kind(c);
-    return table;
-  }();
-  return character < basic_plane->size() ? (*basic_plane)[character] : find_kind(character);
+  return look_up<find_kind>(character);
 }
 
 bool is_control(Kind kind) {

@@ -19,6 +19,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// ICU and sentencepiece count with 32 bits, and what they make of a text may be longer.
+constexpr std::size_t kLongestText = std::size_t{1} << 28;
+
 std::string read_file(const fs::path& path) {
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) fail("{}: is a folder, expected a tokenizer", path.string());
@@ -83,6 +86,8 @@ Tokenizer Tokenizer::from_bytes(std::string bytes, const std::string& origin) {
 
 std::vector<std::int32_t> Tokenizer::encode(std::string_view text, std::int32_t max_length) const {
   if (max_length < 2) fail("encode: max_length is {}, at least 2 is needed for [CLS] and [SEP]", max_length);
+  if (text.size() > kLongestText)
+    fail("encode: a text of {} bytes; at most {} can be tokenized", text.size(), kLongestText);
   std::vector<std::int32_t> tokens;
   if (special().begin >= 0) tokens.push_back(special().begin);
   model_->encode(text, static_cast<std::size_t>(max_length) - 1 - tokens.size(), tokens);

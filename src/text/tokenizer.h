@@ -43,7 +43,7 @@ class Tokenizer {
   const std::string& bytes() const { return model_->bytes(); }
 
   /// [CLS] pieces… [SEP], or without [CLS] where the tokenizer has none; at most `max_length` ≥ 2 tokens in
-  /// all (the tail is cut, [SEP] stays). Thread-safe.
+  /// all (the tail is cut, [SEP] stays). Thread-safe. Error with a text of more than 256 MiB.
   std::vector<std::int32_t> encode(std::string_view text, std::int32_t max_length) const;
   /// Text of the pieces, special tokens left out.
   std::string decode(const std::vector<std::int32_t>& tokens) const;

@@ -1,7 +1,5 @@
 #include "text/unigram.h"
 
-#include <unicode/uchar.h>
-
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -34,10 +32,6 @@ double score_of_library(double score) {
   const double power = std::strtod(("1e" + std::to_string(std::abs(exponent))).c_str(), nullptr);
   const auto number = static_cast<double>(digits);
   return std::copysign(exponent < 0 ? number / power : number * power, score);
-}
-
-bool is_space(char32_t character) {
-  return u_isUWhiteSpace(static_cast<UChar32>(character)) != 0;
 }
 
 std::string_view strip(std::string_view text, bool left, bool right) {

@@ -1,7 +1,5 @@
 #include "text/wordpiece_file.h"
 
-#include <unicode/uchar.h>
-
 #include <algorithm>
 
 #include "error.h"
@@ -49,7 +47,7 @@ std::string configured_token(const JsonFields& config, const char* name, const s
 
 std::string_view without_trailing_space(std::string_view line) {
   for (std::size_t position = line.size(); position > 0;) {
-    if (u_isUWhiteSpace(static_cast<UChar32>(previous_character(line, position))) == 0) break;
+    if (!is_space(previous_character(line, position))) break;
     line = line.substr(0, position);
   }
   return line;
