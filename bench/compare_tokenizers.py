@@ -2,7 +2,8 @@
 """Toller's tokenizers against the `tokenizers` library: the same tokens for every line, and the time,
 one thread each, in turns.
 
-  compare_tokenizers.py [--tokenizer tokenizer.json | --kind KIND [--vocabulary N]] [--text FILE …] [--noise N] [--rounds N] [--json FILE]
+  compare_tokenizers.py [--tokenizer tokenizer.json | --kind KIND [--vocabulary N]] [--text FILE …] [--noise N] [--rounds N]
+                        [--json FILE]
 
 --tokenizer: a tokenizer.json or a vocab.txt. --kind: one that is trained on the text, with N pieces: RoBERTa, ModernBERT, Qwen2
 and others of byte_level_bpe_reference.py, XLM-R and others of unigram_reference.py (these want the package sentencepiece); or

@@ -19,8 +19,8 @@ BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": Tr
 SPLIT = {"type": "Split", "pattern": {"Regex": QWEN2}, "behavior": "Isolated", "invert": False}
 ROBERTA = {"<s>": {}, "<pad>": {}, "</s>": {}, "<unk>": {}, "<mask>": {"lstrip": True}}
 # As ModernBERT has them: in the vocabulary's place for special tokens, and runs of blanks.
-MODERN = {"[UNK]": {}, "[CLS]": {}, "[SEP]": {}, "[PAD]": {}, "[MASK]": {"lstrip": True}} | {
-    " " * n: {"normalized": True, "special": False} for n in (8, 4, 3, 2)} | {"e\u0301|\u212b": {"normalized": True, "special": False}}
+MODERN = {"[UNK]": {}, "[CLS]": {}, "[SEP]": {}, "[PAD]": {}, "[MASK]": {"lstrip": True}}
+MODERN |= {text: {"normalized": True, "special": False} for text in (8 * " ", 4 * " ", 3 * " ", 2 * " ", "e\u0301|\u212b")}
 QWEN = {"<|endoftext|>": {}, "<|im_start|>": {}, "<tool>": {"special": False}}
 
 
@@ -53,8 +53,8 @@ def modern_bert(lines, size):
     model["merges"] = [" ".join(pair) for pair in model["merges"]]
     model["vocab"]["[UNK]"] = len(model["vocab"])
     ids = {token["content"]: token["id"] for token in tokenizer_files.added_tokens(MODERN, model["vocab"])}
-    return tokenizer_files.describe(MODERN, model["vocab"], {"type": "NFC"}, BYTE_LEVEL, tokenizer_files.template("[CLS]", "[SEP]", ids),
-                                    BYTE_LEVEL, model)
+    post = tokenizer_files.template("[CLS]", "[SEP]", ids)
+    return tokenizer_files.describe(MODERN, model["vocab"], {"type": "NFC"}, BYTE_LEVEL, post, BYTE_LEVEL, model)
 
 
 def qwen(lines, size):
@@ -72,7 +72,8 @@ def few_bytes(lines, size):
     ids = model["vocab"]
     ids["<unk>e"] = len(ids)
     model["merges"].insert(3, ["<unk>", "e"])
-    return tokenizer_files.describe(ROBERTA, ids, None, BYTE_LEVEL, tokenizer_files.template("<s>", "</s>", ids), BYTE_LEVEL, model)
+    post = tokenizer_files.template("<s>", "</s>", ids)
+    return tokenizer_files.describe(ROBERTA, ids, None, BYTE_LEVEL, post, BYTE_LEVEL, model)
 
 
 def whole_words(lines, size):

@@ -22,7 +22,8 @@ def template(begin, end, ids):
     sequence = lambda name, type_id: {"Sequence": {"id": name, "type_id": type_id}}
     single = ([part(begin, 0)] if begin else []) + [sequence("A", 0), part(end, 0)]
     special = {token: {"id": token, "ids": [ids[token]], "tokens": [token]} for token in (begin, end) if token}
-    return {"type": "TemplateProcessing", "single": single, "pair": single + [sequence("B", 1), part(end, 1)], "special_tokens": special}
+    pair = single + [sequence("B", 1), part(end, 1)]
+    return {"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": special}
 
 
 def describe(added, vocabulary, normalizer, pre_tokenizer, post_processor, decoder, model):

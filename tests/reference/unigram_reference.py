@@ -118,7 +118,8 @@ def train_pieces(lines, size):
 def describe(pieces, normalizer, pre_tokenizer):
     ids = {piece: i for i, (piece, _) in enumerate(pieces)}
     model = {"type": "Unigram", "unk_id": 3, "vocab": pieces, "byte_fallback": False}
-    return tokenizer_files.describe(ADDED, ids, normalizer, pre_tokenizer, tokenizer_files.template("<s>", "</s>", ids), METASPACE, model)
+    post = tokenizer_files.template("<s>", "</s>", ids)
+    return tokenizer_files.describe(ADDED, ids, normalizer, pre_tokenizer, post, METASPACE, model)
 
 
 def xlm_roberta(lines, size, compiled):
@@ -144,14 +145,15 @@ def stripped(lines, size, compiled):
 
 
 # Name, lines, size of the vocabulary, tokenizer.
-KINDS = [("XLM-R", 300, 800, xlm_roberta), ("XLM-R, split at space", 240, 600, split_at_space), ("runs of blanks", 240, 600, converted),
-         ("stripped", 120, 600, stripped)]
+KINDS = [("XLM-R", 300, 800, xlm_roberta), ("XLM-R, split at space", 240, 600, split_at_space),
+         ("runs of blanks", 240, 600, converted), ("stripped", 120, 600, stripped)]
 
 
 def as_read(score):
     """What the library makes of the digits of a score, which may differ in the last bit."""
     model = {"type": "Unigram", "unk_id": 0, "vocab": [["a", score]], "byte_fallback": False}
-    return json.loads(Tokenizer.from_str(json.dumps({"version": "1.0", "added_tokens": [], "model": model})).to_str())["model"]["vocab"][0][1]
+    read = Tokenizer.from_str(json.dumps({"version": "1.0", "added_tokens": [], "model": model}))
+    return json.loads(read.to_str())["model"]["vocab"][0][1]
 
 
 def draw_scores(rng, count):
@@ -167,7 +169,8 @@ def draw_scores(rng, count):
 def draw_ties(rng, count):
     """Words that several ways of division score alike, but for rounding."""
     parts = ["a", "aa", "aaa", "aaaaa", "b", "ab", "ba", "bab"]
-    pieces = [[token, 0.0] for token in list(ADDED)[:4]] + [[piece, score] for piece, score in zip(["▁", *parts], draw_scores(rng, 9))]
+    pieces = [[token, 0.0] for token in list(ADDED)[:4]]
+    pieces += [[piece, score] for piece, score in zip(["▁", *parts], draw_scores(rng, 9))]
     pieces += [["ac", pieces[5][1]], ["ca", pieces[5][1]], ["<mask>", 0.0]]
     lines = ["".join(rng.choice("aaaabc "[: rng.choice([4, 5, 7])]) for _ in range(rng.randrange(3, 30))) for _ in range(count)]
     return {"name": "ties", "tokenizer": describe(pieces, None, METASPACE), "lines": lines}
