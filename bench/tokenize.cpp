@@ -1,12 +1,13 @@
-// Tokenizes texts on one thread and says how long that took: the counterpart of bench/compare_tokenizers.py
-// and of tests/reference/wordpiece_reference.py.
-//   bench_tokenize TOKENIZER MAX_LENGTH ROUNDS [cased] < TEXTS > TOKENS
+// Tokenizes texts on one thread and says how long that took: the counterpart of bench/compare_tokenizers.py.
+//   bench_tokenize TOKENIZER MAX_LENGTH ROUNDS COPY < TEXTS > TOKENS
+// COPY: where to write the tokenizer as stores and checkpoints hold it.
 // TEXTS: one after the other, each as its length in bytes (int32) and the bytes. TOKENS: the seconds of every
 // round (float64), then for each text the number of its tokens and the tokens (int32).
 #include <fmt/core.h>
 
 #include <chrono>
 #include <cstdint>
+#include <fstream>
 #include <iostream>
 #include <string>
 #include <vector>
@@ -32,8 +33,9 @@ void write(const T* values, std::size_t count) {
   std::cout.write(reinterpret_cast<const char*>(values), static_cast<std::streamsize>(count * sizeof(T)));
 }
 
-void run(const std::string& path, std::int32_t max_length, int rounds, bool cased) {
-  const Tokenizer tokenizer = Tokenizer::load(path, cased);
+void run(const std::string& path, std::int32_t max_length, int rounds, const std::string& copy) {
+  const Tokenizer tokenizer = Tokenizer::load(path);
+  if (!(std::ofstream(copy, std::ios::binary) << tokenizer.bytes())) fail("{}: cannot be written", copy);
   const std::vector<std::string> texts = read_texts();
   std::vector<std::vector<std::int32_t>> tokens(texts.size());
   for (int round = 0; round < rounds; ++round) {
@@ -53,12 +55,12 @@ void run(const std::string& path, std::int32_t max_length, int rounds, bool case
 }  // namespace toller
 
 int main(int argc, char** argv) {
-  if (argc < 4) {
-    std::cerr << "usage: bench_tokenize TOKENIZER MAX_LENGTH ROUNDS [cased] < TEXTS > TOKENS\n";
+  if (argc != 5) {
+    std::cerr << "usage: bench_tokenize TOKENIZER MAX_LENGTH ROUNDS COPY < TEXTS > TOKENS\n";
     return 2;
   }
   try {
-    toller::run(argv[1], std::stoi(argv[2]), std::stoi(argv[3]), argc > 4);
+    toller::run(argv[1], std::stoi(argv[2]), std::stoi(argv[3]), argv[4]);
   } catch (const std::exception& error) {
     std::cerr << error.what() << '\n';
     return 1;

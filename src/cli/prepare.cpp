@@ -38,7 +38,9 @@ po::options_description declare_options() {
       "for "
       "what is given here");
   add("tokenizer", po::value<std::string>()->value_name("FILE"),
-      "tokenizer to use: WordPiece's vocab.txt or tokenizer.json, or a sentencepiece model");
+      "tokenizer to use: a tokenizer.json (WordPiece, byte-level BPE or Unigram), WordPiece's vocab.txt, or "
+      "a "
+      "sentencepiece model");
   add("train-tokenizer", po::value<std::int32_t>()->value_name("N"),
       "train a tokenizer of N pieces on the collection instead, and write it beside the store as .model");
   add("cased", po::bool_switch(),

@@ -3,7 +3,6 @@
 #include <unicode/uchar.h>
 
 #include <algorithm>
-#include <functional>
 
 #include "text/unicode.h"
 
@@ -18,38 +17,35 @@ bool is_word_character(char32_t code_point) {
          u_hasBinaryProperty(character, UCHAR_JOIN_CONTROL) != 0;
 }
 
-bool is_space(char32_t character) {
-  return u_isUWhiteSpace(static_cast<UChar32>(character)) != 0;
+std::map<std::string, std::int32_t> numbered(const AddedTokenSearch::Patterns& patterns) {
+  std::map<std::string, std::int32_t> numbers;
+  for (const auto& entry : patterns) {
+    numbers.emplace_hint(numbers.end(), entry.first, static_cast<std::int32_t>(numbers.size()));
+  }
+  return numbers;
 }
 
 }  // namespace
 
-void AddedTokenSearch::add(const AddedToken& token, std::string pattern) {
-  tokens_.push_back({token, std::move(pattern)});
-  std::ranges::stable_sort(tokens_, std::ranges::greater{},
-                           [](const Entry& entry) { return entry.pattern.size(); });
-  for (auto& entries : first_byte_) entries.clear();
-  for (std::uint32_t i = 0; i < tokens_.size(); ++i) {
-    first_byte_[static_cast<unsigned char>(tokens_[i].pattern.front())].push_back(i);
-  }
+AddedTokenSearch::AddedTokenSearch(const Patterns& patterns) : trie_(numbered(patterns)) {
+  for (const auto& entry : patterns) tokens_.push_back(entry.second);
 }
 
-bool AddedTokenSearch::is_ambiguous() const {
-  const auto begins_with_space = [](const Entry& entry) {
+bool AddedTokenSearch::is_ambiguous(const Patterns& patterns) {
+  const auto begins_with_space = [](const auto& entry) {
     std::size_t begin = 0;
-    return is_space(next_character(entry.pattern, begin));
+    return is_space(next_character(entry.first, begin));
   };
-  return std::ranges::any_of(tokens_, [](const Entry& entry) { return entry.token.rstrip; }) &&
-         std::ranges::any_of(tokens_, begins_with_space);
+  return std::ranges::any_of(patterns, [](const auto& entry) { return entry.second.rstrip; }) &&
+         std::ranges::any_of(patterns, begins_with_space);
 }
 
-const AddedTokenSearch::Entry* AddedTokenSearch::find(std::string_view text, std::size_t& position) const {
+PieceTrie::Match AddedTokenSearch::find(std::string_view text, std::size_t& position) const {
   for (; position < text.size(); ++position) {
-    for (const std::uint32_t i : first_byte_[static_cast<unsigned char>(text[position])]) {
-      if (text.substr(position).starts_with(tokens_[i].pattern)) return &tokens_[i];
-    }
+    const PieceTrie::Match match = trie_.longest(PieceTrie::kRoot, text.substr(position));
+    if (match.id >= 0) return match;
   }
-  return nullptr;
+  return {};
 }
 
 bool AddedTokenSearch::touches_word(std::string_view text, std::size_t first, std::size_t last) {

@@ -2,11 +2,13 @@
 // its added tokens: [CLS] written in a text becomes the token.
 #pragma once
 
-#include <array>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "text/piece_trie.h"
 
 namespace toller {
 
@@ -25,10 +27,14 @@ struct AddedToken {
 /// Finds tokens in text: the leftmost, of those the longest, then on from its end.
 class AddedTokenSearch {
  public:
-  void add(const AddedToken& token, std::string pattern);
+  /// Tokens by the text that is looked for, which is not empty.
+  using Patterns = std::map<std::string, AddedToken>;
+
+  explicit AddedTokenSearch(const Patterns& patterns);
+
   /// Whether a token begins with the white space that one may take after it (rstrip). The library fails on
   /// texts where the two meet.
-  bool is_ambiguous() const;
+  static bool is_ambiguous(const Patterns& patterns);
 
   /// Calls on_token(id) and on_text(view) in the order of the text; no view is empty. They return false to
   /// stop. `text` must be well-formed UTF-8.
@@ -36,36 +42,33 @@ class AddedTokenSearch {
   void split(std::string_view text, OnText on_text, OnToken on_token) const {
     std::size_t begin = 0;
     for (std::size_t position = 0; position < text.size();) {
-      const Entry* found = find(text, position);
-      if (found == nullptr) break;
+      const PieceTrie::Match found = find(text, position);
+      if (found.id < 0) break;
+      const AddedToken& token = tokens_[found.id];
       const std::size_t match = position;
-      position += found->pattern.size();
-      if (found->token.single_word && touches_word(text, match, position)) continue;
-      const Span span = widen(text, match, position, begin, found->token);
+      position += found.length;
+      if (token.single_word && touches_word(text, match, position)) continue;
+      const Span span = widen(text, match, position, begin, token);
       if (begin < span.first && !on_text(text.substr(begin, span.first - begin))) return;
-      if (!on_token(found->token.id)) return;
+      if (!on_token(token.id)) return;
       begin = span.last;
     }
     if (begin < text.size()) on_text(text.substr(begin));
   }
 
  private:
-  struct Entry {
-    AddedToken token;
-    std::string pattern;
-  };
   struct Span {
     std::size_t first, last;
   };
 
-  /// The first match at or after `position`, which moves there; null: none.
-  const Entry* find(std::string_view text, std::size_t& position) const;
+  /// The first match at or after `position`, which moves there; id: place in tokens_, −1: none.
+  PieceTrie::Match find(std::string_view text, std::size_t& position) const;
   static bool touches_word(std::string_view text, std::size_t first, std::size_t last);
   static Span widen(std::string_view text, std::size_t first, std::size_t last, std::size_t taken,
                     const AddedToken& token);
 
-  std::vector<Entry> tokens_;                               ///< longest first
-  std::array<std::vector<std::uint32_t>, 256> first_byte_;  ///< of tokens_, longest first
+  std::vector<AddedToken> tokens_;
+  PieceTrie trie_;
 };
 
 }  // namespace toller

@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "error.h"
+#include "text/character_range.h"
+#include "text/character_table.h"
 #include "text/unicode.h"
 
 namespace toller {
@@ -29,10 +31,6 @@ bool is_known(char32_t character, int unicode_version) {
 bool is_in_category(char32_t character, std::uint32_t mask) {
   return (U_MASK(u_charType(static_cast<UChar32>(character))) & mask) != 0 &&
          is_known(character, kCategoriesVersion);
-}
-
-bool is_space(char32_t character) {
-  return u_isUWhiteSpace(static_cast<UChar32>(character)) != 0;
 }
 
 bool is_punctuation(char32_t character) {
@@ -62,16 +60,11 @@ bool is_dropped(char32_t character) {
   return character == 0xFFFD || is_in_category(character, U_GC_CC_MASK | U_GC_CF_MASK | U_GC_CO_MASK);
 }
 
-struct Range {
-  char32_t first, last;
-};
-
 bool is_chinese(char32_t character) {
-  static constexpr Range kBlocks[] = {{0x4E00, 0x9FFF},   {0x3400, 0x4DBF},   {0x20000, 0x2A6DF},
-                                      {0x2A700, 0x2B81F}, {0x2B920, 0x2CEAF}, {0xF900, 0xFAFF},
-                                      {0x2F800, 0x2FA1F}};
-  return std::ranges::any_of(
-      kBlocks, [character](Range block) { return block.first <= character && character <= block.last; });
+  static constexpr CharacterRange kBlocks[] = {{0x3400, 0x4DBF},   {0x4E00, 0x9FFF},   {0xF900, 0xFAFF},
+                                               {0x20000, 0x2A6DF}, {0x2A700, 0x2B81F}, {0x2B920, 0x2CEAF},
+                                               {0x2F800, 0x2FA1F}};
+  return is_in(character, kBlocks);
 }
 
 /// Lower case of a character, except U+0130 (two characters). Capital letters of Unicode 16 and 17, which
@@ -122,12 +115,7 @@ constexpr std::uint32_t kByRule = 0x40000;  ///< takes the whole of the rules
 }  // namespace
 
 BertCharacter bert_character(char32_t character) {
-  static const auto basic_plane = [] {
-    auto table = std::make_unique<std::array<BertCharacter, 0x10000>>();
-    for (char32_t c = 0; c < table->size(); ++c) (*table)[c] = character_of(c);
-    return table;
-  }();
-  return character < basic_plane->size() ? (*basic_plane)[character] : character_of(character);
+  return look_up<character_of>(character);
 }
 
 /// Normalised text as it grows. Marks that canonical order may still move wait until a starter comes.

@@ -24,16 +24,22 @@ class PieceTrie {
   /// The node that `bytes` lead to from `node`, or −1.
   std::int32_t walk(std::int32_t node, std::string_view bytes) const;
 
-  /// The longest piece that begins at `node` and of which at least one byte, and all that follow `node`, are
-  /// a prefix of `text`; `length` counts the bytes after `node`.
-  Match longest(std::int32_t node, std::string_view text) const {
-    Match match;
+  /// Calls on_piece(match) for the pieces that begin at `node`, shortest first: those of which at least one
+  /// byte, and all that follow `node`, are a prefix of `text`; `length` counts the bytes after `node`.
+  template <class OnPiece>
+  void prefixes(std::int32_t node, std::string_view text, OnPiece on_piece) const {
     for (std::size_t i = 0; i < text.size(); ++i) {
       node = child(node, static_cast<unsigned char>(text[i]));
       if (node < 0) break;
-      if (units_[node].id >= 0) match = {units_[node].id, i + 1};
+      if (units_[node].id >= 0) on_piece(Match{units_[node].id, i + 1});
     }
-    return match;
+  }
+
+  /// The longest of `prefixes`.
+  Match longest(std::int32_t node, std::string_view text) const {
+    Match longest;
+    prefixes(node, text, [&longest](const Match& match) { longest = match; });
+    return longest;
   }
 
  private:

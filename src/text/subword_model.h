@@ -12,8 +12,8 @@ namespace toller {
 /// Ids of the tokens that mean something to the engine.
 struct SpecialTokens {
   std::int32_t pad = -1;      ///< −1: the vocabulary has none (nothing here pads)
-  std::int32_t unknown = -1;  ///< what the vocabulary cannot spell
-  std::int32_t begin = -1;    ///< [CLS], first token of every text
+  std::int32_t unknown = -1;  ///< what the vocabulary cannot spell; −1: nothing
+  std::int32_t begin = -1;    ///< [CLS], first token of every text; −1: there is none
   std::int32_t end = -1;      ///< [SEP], last token of every text
 
   bool operator==(const SpecialTokens&) const = default;

@@ -8,14 +8,19 @@
 #include <sstream>
 
 #include "error.h"
+#include "text/byte_level_bpe_file.h"
 #include "text/sentencepiece_model.h"
-#include "text/wordpiece.h"
+#include "text/tokenizer_json.h"
+#include "text/unigram_file.h"
 #include "text/wordpiece_file.h"
 
 namespace toller {
 namespace {
 
 namespace fs = std::filesystem;
+
+/// ICU and sentencepiece count with 32 bits, and what they make of a text may be longer.
+constexpr std::size_t kLongestText = std::size_t{1} << 28;
 
 std::string read_file(const fs::path& path) {
   std::error_code ignored;
@@ -38,6 +43,17 @@ std::unique_ptr<SubwordModel> load_vocabulary(const fs::path& path, bool cased) 
   return std::make_unique<WordPiece>(std::move(settings), path.string());
 }
 
+std::unique_ptr<SubwordModel> read_json(std::string_view text, const std::string& origin) {
+  const nlohmann::json json = parse_tokenizer_json(text, origin);
+  const JsonFields root(json, origin);
+  const JsonFields model = root.object("model");
+  const std::string type = model.text("type");
+  if (type == "WordPiece") return std::make_unique<WordPiece>(read_wordpiece_json(root), origin);
+  if (type == "BPE") return std::make_unique<ByteLevelBpe>(read_byte_level_bpe_json(root), origin);
+  if (type == "Unigram") return std::make_unique<Unigram>(read_unigram_json(root), origin);
+  model.refuse("type", "supported are WordPiece, BPE and Unigram");
+}
+
 }  // namespace
 
 Tokenizer Tokenizer::train(const std::vector<std::string>& texts, const TrainOptions& options) {
@@ -55,7 +71,7 @@ Tokenizer Tokenizer::load(const std::string& path, bool cased) {
   std::string bytes = read_file(path);
   if (cased) fail("{}: holds itself what becomes of upper case; only a vocab.txt leaves that open", path);
   if (extension == ".json") {
-    return Tokenizer(std::make_unique<WordPiece>(read_wordpiece_json(bytes, path), path));
+    return Tokenizer(read_json(bytes, path));
   }
   return from_bytes(std::move(bytes), path);
 }
@@ -63,15 +79,18 @@ Tokenizer Tokenizer::load(const std::string& path, bool cased) {
 Tokenizer Tokenizer::from_bytes(std::string bytes, const std::string& origin) {
   // A sentencepiece model cannot begin so: as a field of a protocol buffer, the brace opens a group.
   if (bytes.starts_with('{')) {
-    return Tokenizer(std::make_unique<WordPiece>(read_wordpiece_json(bytes, origin), origin));
+    return Tokenizer(read_json(bytes, origin));
   }
   return Tokenizer(read_sentencepiece_model(std::move(bytes), origin));
 }
 
 std::vector<std::int32_t> Tokenizer::encode(std::string_view text, std::int32_t max_length) const {
   if (max_length < 2) fail("encode: max_length is {}, at least 2 is needed for [CLS] and [SEP]", max_length);
-  std::vector<std::int32_t> tokens{special().begin};
-  model_->encode(text, static_cast<std::size_t>(max_length) - 2, tokens);
+  if (text.size() > kLongestText)
+    fail("encode: a text of {} bytes; at most {} can be tokenized", text.size(), kLongestText);
+  std::vector<std::int32_t> tokens;
+  if (special().begin >= 0) tokens.push_back(special().begin);
+  model_->encode(text, static_cast<std::size_t>(max_length) - 1 - tokens.size(), tokens);
   tokens.push_back(special().end);
   return tokens;
 }

@@ -1,4 +1,5 @@
-// Subword tokenizer with BERT's special tokens around a text: a sentencepiece unigram model or WordPiece.
+// Subword tokenizer with special tokens around a text: a sentencepiece unigram model, or WordPiece,
+// byte-level BPE or Unigram of a tokenizer.json.
 #pragma once
 
 #include <cstdint>
@@ -26,10 +27,10 @@ class Tokenizer {
   /// texts yield (the message says the bound).
   static Tokenizer train(const std::vector<std::string>& texts, const TrainOptions& options);
 
-  /// From a file: vocab.txt (of WordPiece; by the name's end, .txt), tokenizer.json (WordPiece), or a
-  /// sentencepiece .model whose special tokens have the ids of kSentencePieceSpecials. A vocab.txt says
-  /// nothing of letter case: a tokenizer_config.json beside it does, and where there is none, text is put in
-  /// lower case. `cased` keeps it as it is; an Error with another kind of file, which holds that itself.
+  /// From a file: vocab.txt (of WordPiece; by the name's end, .txt), tokenizer.json, or a sentencepiece
+  /// .model whose special tokens have the ids of kSentencePieceSpecials. A vocab.txt says nothing of letter
+  /// case: a tokenizer_config.json beside it does, and where there is none, text is put in lower case.
+  /// `cased` keeps it as it is; an Error with another kind of file, which holds that itself.
   static Tokenizer load(const std::string& path, bool cased = false);
   /// From bytes as stores and checkpoints embed them: of a .model, or a tokenizer.json that begins with its
   /// brace. `origin` names the source in errors.
@@ -41,7 +42,8 @@ class Tokenizer {
   /// all that was understood of the file, the same for a vocab.txt and a tokenizer.json that say the same.
   const std::string& bytes() const { return model_->bytes(); }
 
-  /// [CLS] pieces… [SEP], at most `max_length` ≥ 2 tokens in all (the tail is cut, [SEP] stays). Thread-safe.
+  /// [CLS] pieces… [SEP], or without [CLS] where the tokenizer has none; at most `max_length` ≥ 2 tokens in
+  /// all (the tail is cut, [SEP] stays). Thread-safe. Error with a text of more than 256 MiB.
   std::vector<std::int32_t> encode(std::string_view text, std::int32_t max_length) const;
   /// Text of the pieces, special tokens left out.
   std::string decode(const std::vector<std::int32_t>& tokens) const;

@@ -60,6 +60,10 @@ void append_utf8(char32_t character, std::string& text) {
   text.append(bytes, static_cast<std::size_t>(length));
 }
 
+bool is_space(char32_t character) {
+  return u_isUWhiteSpace(static_cast<UChar32>(character)) != 0;
+}
+
 bool is_blank(std::string_view text) {
   const auto size = static_cast<std::int64_t>(text.size());
   std::int64_t position = 0;

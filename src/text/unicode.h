@@ -23,6 +23,9 @@ char32_t previous_character(std::string_view text, std::size_t& position);
 /// Appends a character, which must not be a surrogate.
 void append_utf8(char32_t character, std::string& text);
 
+/// Whether the character has Unicode's property White_Space.
+bool is_space(char32_t character);
+
 /// True if there is nothing in `text` to tokenize: only white space, control and invisible characters, and
 /// the two that sentencepiece's normalisation turns into blanks (U+2581 and U+FFFD, the replacement of
 /// invalid bytes).

@@ -3,10 +3,8 @@
 // `tokenizers` library, which finds the added tokens ([CLS] and others) in the text as well.
 #pragma once
 
-#include <map>
-
-#include "text/added_tokens.h"
 #include "text/bert_normalizer.h"
+#include "text/piece_table.h"
 #include "text/piece_trie.h"
 #include "text/subword_model.h"
 
@@ -14,34 +12,26 @@ namespace toller {
 
 /// All that a tokenizer.json says of a WordPiece tokenizer.
 struct WordPieceSettings {
-  std::map<std::string, std::int32_t> vocabulary;
+  Vocabulary vocabulary;
   std::string unknown = "[UNK]";
   std::string continuing_prefix = "##";       ///< before the pieces of a word other than its first
   std::int64_t max_characters_of_word = 100;  ///< of a longer word becomes [UNK]
   BertNormalizerOptions normalizer;
-  std::vector<AddedToken> added;
-  std::string pad = "[PAD]";  ///< empty: there is none
-  std::string begin = "[CLS]";
-  std::string end = "[SEP]";
+  TokenizerFrame frame;
 };
 
 class WordPiece final : public SubwordModel {
  public:
-  /// Errors, which name `origin`: a special token that is no piece, an id twice or out of range, an added
-  /// token that is empty or has another id than the vocabulary says.
+  /// Errors as of PieceTable, and an unknown token that is not in the vocabulary.
   WordPiece(WordPieceSettings settings, const std::string& origin);
 
   SpecialTokens special() const override { return special_; }
-  std::int32_t vocabulary_size() const override { return static_cast<std::int32_t>(pieces_.size()); }
+  std::int32_t vocabulary_size() const override { return table_.size(); }
   const std::string& bytes() const override { return bytes_; }
   void encode(std::string_view text, std::size_t limit, std::vector<std::int32_t>& tokens) const override;
   std::string decode(std::span<const std::int32_t> tokens) const override;
 
  private:
-  void collect_pieces(const std::string& origin);
-  void add_piece(const std::string& piece, std::int32_t id, const std::string& origin);
-  std::int32_t id_of(const std::string& piece, const char* role, const std::string& origin) const;
-  void encode_normalized(std::string_view text, std::size_t end, std::vector<std::int32_t>& tokens) const;
   void encode_words(std::string_view text, std::size_t end, std::vector<std::int32_t>& tokens) const;
   void encode_word(std::string_view word, std::vector<std::int32_t>& tokens) const;
   bool is_too_long(std::string_view word) const;
@@ -50,10 +40,8 @@ class WordPiece final : public SubwordModel {
   BertNormalizer normalizer_;
   PieceTrie trie_;
   std::int32_t continuation_ = -1;  ///< node of the trie after the prefix; −1: no piece has it
+  PieceTable table_;
   SpecialTokens special_;
-  std::vector<std::string> pieces_;  ///< by id; empty where an id has no piece
-  std::vector<bool> left_out_;       ///< special tokens, which decode leaves out
-  AddedTokenSearch in_text_, in_normalized_;
   std::string bytes_;
 };
 

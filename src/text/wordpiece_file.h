@@ -8,10 +8,9 @@
 
 namespace toller {
 
-/// Reads a tokenizer.json with normalizer BertNormalizer, pre_tokenizer BertPreTokenizer, model WordPiece and
-/// post_processor TemplateProcessing ([CLS] A [SEP]) or BertProcessing. How it cuts and pads is not taken
-/// from it. Errors name `origin` and the field, those that are not known among them.
-WordPieceSettings read_wordpiece_json(std::string_view text, const std::string& origin);
+/// Reads a tokenizer.json with model WordPiece, normalizer BertNormalizer and pre_tokenizer BertPreTokenizer.
+/// Errors name its origin and the field, those that are not known among them.
+WordPieceSettings read_wordpiece_json(const JsonFields& root);
 
 /// Reads a vocab.txt, one piece a line, with the settings that a tokenizer_config.json gives beside it ("{}":
 /// none). Its special tokens are added tokens.

@@ -47,6 +47,10 @@ TEST(HostileInput, PretrainedModels) {
   try_corpus("pretrained", read_as_pretrained);
 }
 
+TEST(HostileInput, Tokenizers) {
+  try_corpus("tokenizer", read_as_tokenizer);
+}
+
 TEST(HostileInput, Configs) {
   try_corpus("config", read_as_config);
 }

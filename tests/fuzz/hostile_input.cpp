@@ -5,6 +5,7 @@
 #include <array>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 #include <string>
 
 #include "checkpoint/checkpoint.h"
@@ -15,6 +16,7 @@
 #include "io/safetensors.h"
 #include "model/config.h"
 #include "safetensors_bytes.h"
+#include "text/tokenizer.h"
 #include "train/training_options.h"
 
 namespace toller {
@@ -150,6 +152,19 @@ bool read_as_pretrained(std::span<const std::uint8_t> bytes) {
   write_sound_model(folder.path());
   write_file(folder.path() / kFiles[bytes[0] % kFiles.size()], text_of(bytes.subspan(1)));
   return succeeds([&] { read_pretrained_folder(folder.path(), {}); });
+}
+
+bool read_as_tokenizer(std::span<const std::uint8_t> bytes) {
+  if (bytes.empty() || bytes[0] != '{') return false;  // another would be sentencepiece's
+  constexpr std::string_view kText =
+      "ab'S  e\u0301\u00E9\u2122\u0301\r\n\u0915\u094D\u0937 <s>[MASK] \xFF\u1100\u1161 12 \u2581\u4E09";
+  return succeeds([&] {
+    const Tokenizer tokenizer = Tokenizer::from_bytes(std::string(text_of(bytes)), "hostile");
+    tokenizer.decode(tokenizer.encode(kText, 64));
+    if (Tokenizer::from_bytes(tokenizer.bytes(), "hostile").bytes() != tokenizer.bytes()) {
+      throw std::logic_error("a tokenizer is not what it was when it is read again");
+    }
+  });
 }
 
 bool read_as_config(std::span<const std::uint8_t> bytes) {

@@ -19,6 +19,8 @@ bool read_as_collection(std::span<const std::uint8_t> bytes);
 bool read_as_safetensors(std::span<const std::uint8_t> bytes);
 /// The first byte says which file of a sentence-transformers folder, without its weights, the others are.
 bool read_as_pretrained(std::span<const std::uint8_t> bytes);
+/// A tokenizer.json, with which a text is tokenized.
+bool read_as_tokenizer(std::span<const std::uint8_t> bytes);
 /// The JSON texts in a checkpoint and in a run folder: the encoder's config and the options of a run.
 bool read_as_config(std::span<const std::uint8_t> bytes);
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the readers with Clang's sanitizers and tries them on inputs of libFuzzer's making.
-#   tests/fuzz/run.sh [MINUTES]      for each of the six kinds of input; default 10
+#   tests/fuzz/run.sh [MINUTES]      for each of the seven kinds of input; default 10
 # What makes a reader crash, run out of memory or hang is kept in build-fuzz/findings; inputs that reached something
 # new are in build-fuzz/corpus, and fewest that reach the same go into tests/fuzz/corpus with --keep.
 set -euo pipefail
@@ -20,11 +20,11 @@ command -v clang++ >/dev/null || { echo "tests/fuzz/run.sh wants clang++ with li
 flags='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -g -O1'
 cmake -B build-fuzz -G Ninja -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_CXX_FLAGS="$flags" \
   -DTOLLER_FUZZ=ON -DTOLLER_CUDA=OFF -DTOLLER_BENCH=OFF >/dev/null
-ninja -C build-fuzz fuzz_checkpoint fuzz_store fuzz_collection fuzz_config fuzz_safetensors fuzz_pretrained
+ninja -C build-fuzz fuzz_checkpoint fuzz_store fuzz_collection fuzz_config fuzz_safetensors fuzz_pretrained fuzz_tokenizer
 
 failed=0 memory=/tmp
 [[ -d /dev/shm && -w /dev/shm ]] && memory=/dev/shm
-for target in checkpoint store collection config safetensors pretrained; do
+for target in checkpoint store collection config safetensors pretrained tokenizer; do
   corpus=build-fuzz/corpus/$target seeds=tests/fuzz/corpus/$target findings=build-fuzz/findings/$target/
   mkdir -p "$corpus" "$findings"
   # Leaks are those of HDF5's own lists, which it keeps until the process ends. It also asks for memory of any size that a

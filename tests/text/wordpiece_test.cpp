@@ -1,9 +1,6 @@
 #include <gmock/gmock.h>
 
-#include <nlohmann/json.hpp>
-
-#include "temporary_folder.h"
-#include "text/tokenizer.h"
+#include "text/library_fixture.h"
 
 namespace toller {
 namespace {
@@ -12,11 +9,9 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using Json = nlohmann::json;
 
-constexpr std::int32_t kLong = 100000;
-
-/// Lines, their tokens and the tokenizer.json, of tests/reference/wordpiece_reference.py.
+/// Of tests/reference/wordpiece_reference.py.
 const Json& fixture() {
-  static const Json cases = Json::parse(read_bytes(TOLLER_SOURCE_DIR "/tests/text/fixtures/wordpiece.json"));
+  static const Json cases = read_library_fixture("wordpiece.json");
   return cases;
 }
 
@@ -41,44 +36,12 @@ std::string small_vocabulary() {
   return text;
 }
 
-Tokenizer from_json(const Json& json) {
-  return Tokenizer::from_bytes(json.dump(), "here");
-}
-
 TEST(WordPiece, EqualsTheTokenizersLibrary) {
-  std::size_t lines = 0;
-  for (const Json& given : fixture()) {
-    SCOPED_TRACE(given["name"].get<std::string>());
-    const Tokenizer tokenizer = from_json(given["tokenizer"]);
-    const Tokenizer again = Tokenizer::from_bytes(tokenizer.bytes(), "its own bytes");
-    EXPECT_EQ(again.bytes(), tokenizer.bytes());
-    const auto tokens = given["tokens"].get<std::vector<std::int32_t>>();
-    auto next = tokens.begin();
-    for (std::size_t i = 0; i < given["lines"].size(); ++i, ++lines) {
-      const auto line = given["lines"][i].get<std::string>();
-      const std::vector<std::int32_t> expected(next, next + given["lengths"][i].get<std::ptrdiff_t>());
-      next += std::ssize(expected);
-      EXPECT_EQ(tokenizer.encode(line, kLong), expected)
-          << i << ": " << given["lines"][i].dump(-1, ' ', true);
-      EXPECT_EQ(again.encode(line, kLong), expected);
-    }
-    EXPECT_EQ(next, tokens.end());
-  }
-  EXPECT_EQ(lines, 2000u);
+  expect_tokens_of_library(fixture(), 2000);
 }
 
 TEST(WordPiece, CutsTheTailAndKeepsSep) {
-  const Json& given = fixture().back();  // with added tokens
-  const Tokenizer tokenizer = from_json(given["tokenizer"]);
-  for (const std::string line : given["lines"]) {
-    const auto whole = tokenizer.encode(line, kLong);
-    for (std::size_t length = 2; length < whole.size(); ++length) {
-      auto expected = whole;
-      expected[length - 1] = whole.back();
-      expected.resize(length);
-      ASSERT_EQ(tokenizer.encode(line, static_cast<std::int32_t>(length)), expected);
-    }
-  }
+  expect_cut_tails(fixture().back());  // with added tokens
 }
 
 TEST(WordPiece, TakesItsSpecialTokensFromTheFile) {
@@ -86,19 +49,19 @@ TEST(WordPiece, TakesItsSpecialTokensFromTheFile) {
   std::swap(json["model"]["vocab"]["[PAD]"], json["model"]["vocab"]["[CLS]"]);
   json["added_tokens"] = Json::array();
   json["post_processor"] = {{"type", "BertProcessing"}, {"sep", {"[SEP]", 3}}, {"cls", {"[CLS]", 0}}};
-  const Tokenizer tokenizer = from_json(json);
+  const Tokenizer tokenizer = tokenizer_of(json);
   EXPECT_EQ(tokenizer.special(), (SpecialTokens{.pad = 2, .unknown = 1, .begin = 0, .end = 3}));
   EXPECT_THAT(tokenizer.encode("unaffable", kLong), ElementsAre(0, 5, 6, 7, 3));
   EXPECT_THAT(tokenizer.encode("un-a", kLong), ElementsAre(0, 5, 1, 8, 3));
   json["model"]["vocab"].erase("[PAD]");
-  EXPECT_EQ(from_json(json).special().pad, -1);
-  EXPECT_EQ(Tokenizer::from_bytes(from_json(json).bytes(), "again").special().pad, -1);
+  EXPECT_EQ(tokenizer_of(json).special().pad, -1);
+  EXPECT_EQ(Tokenizer::from_bytes(tokenizer_of(json).bytes(), "again").special().pad, -1);
   json["padding"] = {{"pad_token", "!"}};
-  EXPECT_EQ(Tokenizer::from_bytes(from_json(json).bytes(), "again").special().pad, 12);
+  EXPECT_EQ(Tokenizer::from_bytes(tokenizer_of(json).bytes(), "again").special().pad, 12);
 }
 
 TEST(WordPiece, DecodesWithoutSpecialTokens) {
-  const Tokenizer tokenizer = from_json(small_tokenizer());
+  const Tokenizer tokenizer = tokenizer_of(small_tokenizer());
   EXPECT_EQ(tokenizer.decode({2, 5, 6, 7, 4, 8, 12, 3, 0}), "unaffable a !");
   EXPECT_THAT(message_of([&] { tokenizer.decode({14}); }), HasSubstr("token 14 lies outside"));
 }
@@ -106,10 +69,10 @@ TEST(WordPiece, DecodesWithoutSpecialTokens) {
 TEST(WordPiece, InvalidUtf8IsReplaced) {
   Json json = small_tokenizer();
   const std::string truncated = "a \xE2\x82 \xFF!";  // the first two bytes of three, and none of any
-  EXPECT_EQ(from_json(json).encode(truncated, kLong), from_json(json).encode("a !", kLong));
+  EXPECT_EQ(tokenizer_of(json).encode(truncated, kLong), tokenizer_of(json).encode("a !", kLong));
   json["normalizer"]["clean_text"] = false;  // which drops U+FFFD
-  EXPECT_THAT(from_json(json).encode(truncated, kLong), ElementsAre(2, 8, 13, 13, 12, 3));
-  EXPECT_THAT(from_json(json).encode("\xFF\xFF", kLong), ElementsAre(2, 1, 3));  // ##U+FFFD is no piece
+  EXPECT_THAT(tokenizer_of(json).encode(truncated, kLong), ElementsAre(2, 8, 13, 13, 12, 3));
+  EXPECT_THAT(tokenizer_of(json).encode("\xFF\xFF", kLong), ElementsAre(2, 1, 3));  // ##U+FFFD is no piece
 }
 
 TEST(WordPieceVocabulary, IsTheSameAsItsTokenizerJson) {
@@ -144,20 +107,12 @@ TEST(WordPieceVocabulary, LinesEndAsTheyMay) {
   EXPECT_THAT(tokenizer.encode("a b", kLong), ElementsAre(1, 5, 0, 3));  // of a twice, the last
 }
 
-struct Fault {
-  const char* name;
-  const char* patch;  ///< RFC 7396, on the small tokenizer
-  const char* message;
-};
+using Fault = TokenizerFault;
 
 class WordPieceFault : public ::testing::TestWithParam<Fault> {};
 
 TEST_P(WordPieceFault, IsNamed) {
-  Json json = small_tokenizer();
-  json.merge_patch(Json::parse(GetParam().patch));
-  const std::string message = message_of([&] { from_json(json); });
-  EXPECT_THAT(message, ::testing::StartsWith("here: "));
-  EXPECT_THAT(message, HasSubstr(GetParam().message));
+  expect_named(small_tokenizer(), GetParam());
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -166,8 +121,8 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"Root", R"({"extra": 1})", "extra is not supported"},
         Fault{"Version", R"({"version": "2.0"})", "version is \"2.0\", supported is \"1.0\""},
         Fault{"NoModel", R"({"model": null})", "model is missing"},
-        Fault{"ModelType", R"({"model": {"type": "BPE"}})",
-              "model.type is \"BPE\", supported is \"WordPiece\""},
+        Fault{"ModelType", R"({"model": {"type": "WordLevel"}})",
+              "model.type is \"WordLevel\", supported are WordPiece, BPE and Unigram"},
         Fault{"ModelField", R"({"model": {"dropout": 0.1}})", "model.dropout is not supported"},
         Fault{"Vocabulary", R"({"model": {"vocab": [1]}})", "model.vocab is a list, expected an object"},
         Fault{"IdNegative", R"({"model": {"vocab": {"a": -1}}})", "model.vocab.a is -1, expected a number"},
