@@ -102,7 +102,7 @@ TEST(EncoderConfig, JsonErrorsNameTheField) {
   json.erase("layers");
   EXPECT_NE(message(json).find("model.h5: encoder config lacks the field layers"), std::string::npos);
   json = to_json(valid_config());
-  for (const nlohmann::json wrong : {nlohmann::json("two"), nlohmann::json(2.5), nlohmann::json(1e300),
+  for (const nlohmann::json& wrong : {nlohmann::json("two"), nlohmann::json(2.5), nlohmann::json(1e300),
                                      nlohmann::json(std::int64_t{1} << 32), nlohmann::json(true)}) {
     json["heads"] = wrong;
     EXPECT_NE(message(json).find("field heads: "), std::string::npos) << wrong;
