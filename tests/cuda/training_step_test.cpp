@@ -183,6 +183,17 @@ TEST(TrainingStepOnTheDevice, FloatIsTheCpusOnAnyNumberOfRanks) {
   }
 }
 
+TEST(TrainingStepOnTheDevice, SeparateTowersAreTheCpus) {
+  const TokenStore store = small_store();
+  Setting setting;
+  setting.config.separate_towers = true;
+  const Outcome cpu = run_on(Where::kCpu, 1, setting, store);
+  for (const int ranks : {1, 3}) {
+    SCOPED_TRACE(ranks);
+    expect_the_cpus(setting, run_on(Where::kGpuFloat, ranks, setting, store), cpu);
+  }
+}
+
 TEST(TrainingStepOnTheDevice, ShardedOptimiserStateGivesTheSame) {
   const TokenStore store = small_store();
   Setting setting;
