@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "error.h"
+#include "text/tokenizer.h"
 
 namespace toller {
 namespace {
@@ -28,7 +29,7 @@ void check_same_model(const CheckpointReader& first, const CheckpointReader& oth
            right.at(field).dump());
     }
   }
-  if (first.meta().tokenizer != other.meta().tokenizer) {
+  if (!is_same_tokenizer(first.meta().tokenizer, other.meta().tokenizer)) {
     fail("cannot fuse {} with {}: their tokenizers differ", a, b);
   }
   const std::string difference = prompt_difference(first.meta().form, other.meta().form);

@@ -29,7 +29,7 @@ po::options_description declare_options() {
   po::options_description options("Options");
   auto add = options.add_options();
   add("collection", po::value<std::string>()->value_name("PATH"),
-      "folder or file with texts, in one of the forms listed below");
+      "folder or file with texts, in one of the forms above");
   add("columns", po::value<std::string>()->value_name("NAMES"),
       "names of the columns of .tsv files that have no header line, such as query,positive,negative");
   add("out", po::value<std::string>()->value_name("FILE"), "token store to write");

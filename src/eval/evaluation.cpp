@@ -7,6 +7,7 @@
 
 #include "error.h"
 #include "eval/roc.h"
+#include "text/tokenizer.h"
 
 namespace toller {
 namespace {
@@ -160,7 +161,8 @@ double Evaluation::metric(const std::string& name) const {
 
 void check_same_tokenizer(const CheckpointReader& model, const TokenStore& store) {
   const CheckpointMeta& meta = model.meta();
-  if (meta.tokenizer == store.tokenizer && store.vocabulary_size <= meta.encoder.vocabulary_size) return;
+  const bool fits = store.vocabulary_size <= meta.encoder.vocabulary_size;
+  if (fits && is_same_tokenizer(meta.tokenizer, store.tokenizer)) return;
   fail(
       "{} was not trained with the tokenizer of {}: prepare the collection with the model's tokenizer "
       "(toller prepare --model)",

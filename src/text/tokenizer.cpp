@@ -108,4 +108,11 @@ std::string Tokenizer::decode(const std::vector<std::int32_t>& tokens) const {
   return model_->decode(pieces);
 }
 
+bool is_same_tokenizer(const std::string& one, const std::string& other) {
+  if (one == other) return true;
+  if (!one.starts_with('{') || !other.starts_with('{')) return false;
+  return Tokenizer::from_bytes(one, "the first tokenizer").bytes() ==
+         Tokenizer::from_bytes(other, "the second tokenizer").bytes();
+}
+
 }  // namespace toller

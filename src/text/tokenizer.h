@@ -53,4 +53,8 @@ class Tokenizer {
   std::unique_ptr<const SubwordModel> model_;
 };
 
+/// Whether two serialised tokenizers are the same: byte by byte, or, of tokenizer.json, in what is understood
+/// of them, since another version may write it in another way.
+bool is_same_tokenizer(const std::string& one, const std::string& other);
+
 }  // namespace toller

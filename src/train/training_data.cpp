@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "error.h"
+#include "text/tokenizer.h"
 
 namespace toller {
 namespace {
@@ -42,7 +43,7 @@ void TrainingData::add(const std::string& path, const TrainingOptions& options, 
   }
   set->store = read_token_store(path);
   set->forgets = forgets;
-  if (!sets_.empty() && set->store.tokenizer != tokenizer()) {
+  if (!sets_.empty() && !is_same_tokenizer(set->store.tokenizer, tokenizer())) {
     fail("{} was not prepared with the tokenizer of {}; use one for all (toller prepare --tokenizer)", path,
          sets_.front()->store.path.string());
   }

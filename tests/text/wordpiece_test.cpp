@@ -186,5 +186,18 @@ TEST(WordPieceFile, RefusesWhatItCannotRead) {
               HasSubstr("tokenizer_config.json: do_basic_tokenize is false, supported is true"));
 }
 
+TEST(SameTokenizer, WhateverTheOrderOfFields) {
+  const std::string bytes =
+      Tokenizer::load(TOLLER_SOURCE_DIR "/tests/checkpoint/fixtures/pretrained/model/tokenizer.json").bytes();
+  const nlohmann::json fields = nlohmann::json::parse(bytes);  // in the order of their names
+  ASSERT_NE(fields.dump(2), bytes);
+  EXPECT_TRUE(is_same_tokenizer(bytes, bytes));
+  EXPECT_TRUE(is_same_tokenizer(bytes, fields.dump(2)));
+  nlohmann::json cased = fields;
+  cased["normalizer"]["lowercase"] = false;
+  EXPECT_FALSE(is_same_tokenizer(bytes, cased.dump()));
+  EXPECT_FALSE(is_same_tokenizer(bytes, "another"));
+}
+
 }  // namespace
 }  // namespace toller
