@@ -6,10 +6,10 @@
 #include <optional>
 #include <utility>
 
+#include "checkpoint/pretrained_tokenizer.h"
 #include "error.h"
 #include "io/strict_json.h"
 #include "model/pretrained_architecture.h"
-#include "text/tokenizer.h"
 
 namespace toller {
 namespace {
@@ -19,18 +19,6 @@ using Json = nlohmann::json;
 
 /// What is kept of a folder's settings goes through all checkpoints that come of the model.
 constexpr std::size_t kMaxSettings = 16 << 10;
-
-constexpr std::array<const char*, 5> kSpecialTokens = {"unk_token", "sep_token", "pad_token", "cls_token",
-                                                       "mask_token"};
-constexpr std::array<const char*, 5> kTokenizerFields = {"tokenizer_class", "do_lower_case", "strip_accents",
-                                                         "tokenize_chinese_chars", "model_input_names"};
-/// Tokens of a text, in tokenizer_config.json; a larger number stands for none.
-constexpr std::uint64_t kMaxLength = 1'000'000'000;
-
-/// Of an object that may not be there: an empty one.
-JsonObject read_if_there(const fs::path& path) {
-  return is_there(path) ? JsonObject(path) : JsonObject(Json::object(), path.string());
-}
 
 struct Modules {
   std::string transformer;  ///< folder, empty: the model's
@@ -110,49 +98,6 @@ Pooling read_pooling(const JsonObject& config, std::int32_t hidden_size) {
        mode);
 }
 
-/// A special token is a text, or an object with the text in it.
-void copy_special_token(const JsonObject& from, const char* field, Json& to) {
-  if (!from.has(field) || to.contains(field)) return;
-  const Json& token = from.json()[field];
-  const Json& text = token.is_object() ? token.value("content", Json()) : token;
-  if (!text.is_string()) fail("{}: field {} is not a text", from.origin(), field);
-  to[field] = text;
-}
-
-Json read_tokenizer_config(const fs::path& folder) {
-  const JsonObject config = read_if_there(folder / "tokenizer_config.json");
-  config.require_absent("auto_map");
-  Json kept = Json::object();
-  for (const char* field : kTokenizerFields) {
-    if (config.has(field)) kept[field] = config.json()[field];
-  }
-  // Where there is none, transformers writes a number of 31 digits.
-  const Json length = config.json().value("model_max_length", Json());
-  const bool is_length = length.is_number_unsigned() && length.get<std::uint64_t>() <= kMaxLength;
-  if (is_length) kept["model_max_length"] = length;
-  for (const char* field : kSpecialTokens) copy_special_token(config, field, kept);
-  const JsonObject special = read_if_there(folder / "special_tokens_map.json");
-  for (const char* field : kSpecialTokens) copy_special_token(special, field, kept);
-  return kept;
-}
-
-void read_tokenizer(PretrainedFolder& found) {
-  for (const char* name : {"tokenizer.json", "vocab.txt"}) {
-    const fs::path path = found.transformer / name;
-    if (!is_there(path)) continue;
-    const Tokenizer tokenizer = Tokenizer::load(path.string());
-    if (tokenizer.vocabulary_size() > found.encoder.vocabulary_size) {
-      fail("{}: has {} pieces, but config.json a vocab_size of {}", path.string(),
-           tokenizer.vocabulary_size(), found.encoder.vocabulary_size);
-    }
-    found.tokenizer_file = name;
-    found.tokenizer = tokenizer.bytes();
-    return;
-  }
-  fail("{}: has neither tokenizer.json nor vocab.txt; other tokenizers are not supported",
-       found.transformer.string());
-}
-
 /// The length at which sentence-transformers cuts texts, special tokens included.
 std::int64_t read_max_length(const JsonObject& sentences, const Json& tokenizer_config, std::int64_t most) {
   if (sentences.has("max_seq_length")) {
@@ -173,7 +118,7 @@ std::string first_prompt(const JsonObject& prompts, std::initializer_list<const 
 }
 
 void read_prompts(const fs::path& folder, PretrainedFolder& found) {
-  const JsonObject config = read_if_there(folder / "config_sentence_transformers.json");
+  const JsonObject config = JsonObject::of_file_if_there(folder / "config_sentence_transformers.json");
   for (const char* field : {"prompts", "default_prompt_name", "similarity_fn_name"}) {
     if (config.has(field)) found.settings[field] = config.json()[field];
   }
@@ -195,11 +140,11 @@ void require_last_hidden_state(const JsonObject& sentences) {
 }
 
 void read_settings(const fs::path& folder, PretrainedFolder& found) {
-  const JsonObject sentences = read_if_there(found.transformer / "sentence_bert_config.json");
+  const JsonObject sentences = JsonObject::of_file_if_there(found.transformer / "sentence_bert_config.json");
   sentences.require("transformer_task", "feature-extraction");
   sentences.require("module_output_name", "token_embeddings");
   require_last_hidden_state(sentences);
-  found.settings["tokenizer_config"] = read_tokenizer_config(found.transformer);
+  found.settings["tokenizer_config"] = read_pretrained_tokenizer_config(found.transformer);
   found.settings["max_seq_length"] =
       read_max_length(sentences, found.settings["tokenizer_config"], found.encoder.max_tokens());
   found.form.queries.max_length = found.form.documents.max_length =
@@ -234,29 +179,6 @@ JsonObject settings_of(const CheckpointReader& model) {
   const bool found = origin->is_object() && origin->contains(kPretrainedSettings);
   return {found ? origin->at(kPretrainedSettings) : Json::object(),
           fmt::format("{}: origin: {}", model.path().string(), kPretrainedSettings)};
-}
-
-/// The model's tokenizer as the file tokenizer.json.
-const std::string& tokenizer_json_of(const CheckpointReader& model) {
-  const std::string& bytes = model.meta().tokenizer;
-  if (bytes.empty()) fail("{}: holds no tokenizer, so it cannot be exported", model.path().string());
-  if (!bytes.starts_with('{')) {
-    fail("{}: has a sentencepiece tokenizer, export of which is not supported yet", model.path().string());
-  }
-  return bytes;
-}
-
-/// As transformers would write it for this tokenizer, if the model did not bring one.
-Json default_tokenizer_config(const CheckpointMeta& meta, std::int64_t max_length) {
-  Json config = default_tokenizer_settings(meta.encoder.architecture);
-  config["model_max_length"] = max_length;
-  const Json tokenizer = Json::parse(meta.tokenizer, nullptr, false);
-  const Json normalizer = tokenizer.is_object() ? tokenizer.value("normalizer", Json()) : Json();
-  if (!normalizer.is_object() || normalizer.value("type", Json()) != "BertNormalizer") return config;
-  config["do_lower_case"] = normalizer.value("lowercase", Json(true));
-  config["strip_accents"] = normalizer.value("strip_accents", Json());
-  config["tokenize_chinese_chars"] = normalizer.value("handle_chinese_chars", Json(true));
-  return config;
 }
 
 /// Those that the model was trained with, under the names that encode_query() and encode_document() look for,
@@ -315,7 +237,9 @@ PretrainedFolder read_pretrained_folder(const fs::path& folder, const PoolingCho
         read_pooling(JsonObject(folder / *modules.pooling / "config.json"), found.encoder.hidden_size);
     found.encoder.normalize = modules.normalize.has_value();
   }
-  read_tokenizer(found);
+  PretrainedTokenizer tokenizer = read_pretrained_tokenizer(found.transformer, found.encoder);
+  found.tokenizer_file = std::move(tokenizer.file);
+  found.tokenizer = std::move(tokenizer.bytes);
   read_settings(folder, found);
   return found;
 }
@@ -327,7 +251,7 @@ void write_sentence_transformers_files(const CheckpointReader& model, const std:
   };
   const CheckpointMeta& meta = model.meta();
   const JsonObject settings = settings_of(model);
-  const std::string& tokenizer = tokenizer_json_of(model);
+  const std::string tokenizer = pretrained_tokenizer_json(model);
   const std::int32_t longest = std::max(meta.form.queries.max_length, meta.form.documents.max_length);
   const std::int32_t max_length =
       longest > 0 ? longest : settings.count("max_seq_length", meta.encoder.max_tokens());
@@ -348,7 +272,7 @@ void write_sentence_transformers_files(const CheckpointReader& model, const std:
          {"similarity_fn_name",
           kept.value("similarity_fn_name", Json(meta.encoder.normalize ? "cosine" : "dot"))}});
   folder.write("tokenizer.json", tokenizer);
-  Json tokenizer_config = default_tokenizer_config(meta, max_length);
+  Json tokenizer_config = default_tokenizer_config(meta.encoder.architecture, tokenizer, max_length);
   tokenizer_config.update(
       JsonObject(kept.value("tokenizer_config", Json::object()), settings.origin() + ": tokenizer_config")
           .json());

@@ -38,42 +38,74 @@ fs::path weights_of(const fs::path& folder) {
                   : "");
 }
 
-/// The names of the file's tensors by those that pretrained_tensor_name() gives to the table's; those that
-/// are not used go to `unused`.
+struct TowerWeights {
+  SafetensorsReader reader;
+  std::map<std::string, std::string> stored;  ///< names of the file's tensors by those of the table
+};
+
+/// Of every tensor of the table, the file's; those that are not used go to `unused`.
 std::map<std::string, std::string> match_tensors(const SafetensorsReader& weights, Architecture architecture,
                                                  const ParameterTable& table,
                                                  std::vector<std::string>& unused) {
-  std::map<std::string, std::string> stored;
+  std::map<std::string, const TensorView*> wanted;
   for (const TensorView& tensor : table.tensors()) {
-    if (tensor.name != kLogTemperature) stored[pretrained_tensor_name(architecture, tensor.name)] = "";
+    if (tensor.name != kLogTemperature) wanted[pretrained_tensor_name(architecture, tensor.name)] = &tensor;
   }
+  std::map<std::string, std::string> stored;
   for (const auto& [name, info] : weights.tensors()) {
     const std::string bare = bare_tensor_name(architecture, name);
-    const auto place = stored.find(bare);
-    if (place == stored.end()) {
+    const auto place = wanted.find(bare);
+    if (place == wanted.end()) {
       if (!is_beside_the_encoder(architecture, bare)) {
         fail("{}: is no tensor of this encoder", weights.label(name));
       }
       unused.push_back(name);
       continue;
     }
-    if (!place->second.empty()) {
-      fail("{}: and {} cannot both be {}", weights.label(name), place->second, place->first);
+    const TensorView& tensor = *place->second;
+    if (const auto [other, is_new] = stored.emplace(tensor.name, name); !is_new) {
+      fail("{}: and {} cannot both be {}", weights.label(name), other->second, bare);
     }
-    place->second = name;
+    if (info.shape != tensor.shape) {
+      fail("{}: has shape [{}], but config.json makes it [{}]", weights.label(name),
+           fmt::join(info.shape, ", "), fmt::join(tensor.shape, ", "));
+    }
   }
-  for (const TensorView& tensor : table.tensors()) {
-    if (tensor.name == kLogTemperature) continue;
-    const std::string bare = pretrained_tensor_name(architecture, tensor.name);
-    const std::string& name = stored[bare];
-    if (name.empty()) fail("{}: tensor {} is missing", weights.files().front().string(), bare);
-    const std::vector<std::int64_t>& shape = weights.info(name).shape;
-    if (shape != tensor.shape) {
-      fail("{}: has shape [{}], but config.json makes it [{}]", weights.label(name), fmt::join(shape, ", "),
-           fmt::join(tensor.shape, ", "));
+  for (const auto& [bare, tensor] : wanted) {
+    if (!stored.contains(tensor->name)) {
+      fail("{}: tensor {} is missing", weights.files().front().string(), bare);
     }
   }
   return stored;
+}
+
+/// Names of the files go to `files`, those of tensors that are not used to `unused`.
+TowerWeights open_weights(const PretrainedFolder& folder, std::vector<std::string>& files,
+                          std::vector<std::string>& unused) {
+  TowerWeights tower{SafetensorsReader(weights_of(folder.transformer)), {}};
+  // A config may ask for any number of layers; the file must have tensors for them before a table is made.
+  if (static_cast<std::size_t>(folder.encoder.layers) > tower.reader.tensors().size()) {
+    fail("{}: {} layers, but the weights have {} tensors", (folder.transformer / "config.json").string(),
+         folder.encoder.layers, tower.reader.tensors().size());
+  }
+  tower.stored =
+      match_tensors(tower.reader, folder.encoder.architecture, ParameterTable(folder.encoder), unused);
+  for (const fs::path& file : tower.reader.files()) files.push_back(file.string());
+  return tower;
+}
+
+/// Of the towers of one model: all that EncoderConfig says, and the tokenizer.
+void require_same_shape(const PretrainedFolder& queries, const PretrainedFolder& documents) {
+  const nlohmann::json one = to_json(queries.encoder), other = to_json(documents.encoder);
+  for (const auto& [field, value] : one.items()) {
+    if (value == other.at(field)) continue;
+    fail("{}: {} is {}, but that of {} is {}; the two towers of a model have the same shape",
+         documents.transformer.string(), field, other.at(field).dump(), queries.transformer.string(),
+         value.dump());
+  }
+  if (queries.tokenizer == documents.tokenizer) return;
+  fail("{}: {} is another tokenizer than that of {}; the two towers of a model have the same one",
+       documents.transformer.string(), documents.tokenizer_file, queries.transformer.string());
 }
 
 /// A tensor in pieces of whole rows.
@@ -122,32 +154,38 @@ void write_weights(const CheckpointReader& model, Side side, SafetensorsType typ
 
 }  // namespace
 
-ImportReport import_pretrained(const fs::path& folder, const PoolingChoice& choice, const fs::path& out) {
-  PretrainedFolder found = read_pretrained_folder(folder, choice);
-  const SafetensorsReader weights(weights_of(found.transformer));
-  // A config may ask for any number of layers; the file must have tensors for them before a table is made.
-  if (static_cast<std::size_t>(found.encoder.layers) > weights.tensors().size()) {
-    fail("{}: {} layers, but the weights have {} tensors", (found.transformer / "config.json").string(),
-         found.encoder.layers, weights.tensors().size());
+ImportReport import_pretrained(const PretrainedSource& source, const fs::path& out) {
+  PretrainedFolder found = read_pretrained_folder(source.folder, source.choice);
+  std::vector<std::string> files, unused;
+  std::vector<TowerWeights> towers;
+  towers.push_back(open_weights(found, files, unused));
+  nlohmann::json origin = {{"method", "import"}, {"folder", source.folder.string()}};
+  if (source.documents) {
+    const PretrainedFolder documents = read_pretrained_folder(*source.documents, source.choice);
+    require_same_shape(found, documents);
+    towers.push_back(open_weights(documents, files, unused));
+    found.form.documents = documents.form.documents;
+    found.encoder.separate_towers = true;
+    origin["documents_folder"] = source.documents->string();
   }
-  ParameterTable table(found.encoder);
-  std::vector<std::string> unused, files;
-  const Architecture architecture = found.encoder.architecture;
-  const auto stored = match_tensors(weights, architecture, table, unused);
-  for (const fs::path& file : weights.files()) files.push_back(file.string());
-
+  origin[kPretrainedSettings] = found.settings;
   CheckpointMeta meta;
   meta.encoder = found.encoder;
   meta.tokenizer = found.tokenizer;
   meta.form = found.form;
-  meta.origin = {{"method", "import"}, {"folder", folder.string()}, {kPretrainedSettings, found.settings}};
+  meta.origin = std::move(origin);
+  ParameterTable table(found.encoder);
   CheckpointWriter writer(out, meta);
   for (const TensorView& tensor : table.tensors()) {
     if (tensor.name == kLogTemperature) {
       writer.write_rows(tensor, 0, std::span<const float>(std::array{0.0F}));
-    } else {
-      copy_tensor(weights, stored.at(pretrained_tensor_name(architecture, tensor.name)), tensor, writer);
+      continue;
     }
+    const std::string of_documents = tower_prefix(found.encoder, Side::kDocuments);
+    const bool is_second = source.documents && tensor.name.starts_with(of_documents);
+    const std::string prefix = is_second ? of_documents : tower_prefix(found.encoder, Side::kQueries);
+    const TowerWeights& tower = towers[is_second ? 1 : 0];
+    copy_tensor(tower.reader, tower.stored.at(tensor.name.substr(prefix.size())), tensor, writer);
   }
   writer.commit();
   return {std::move(found), std::move(table), std::move(files), std::move(unused)};

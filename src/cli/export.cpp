@@ -12,9 +12,7 @@ constexpr const char* kUsage = "toller export --to sentence-transformers --out D
 constexpr const char* kDescription =
     "Makes a folder of a checkpoint, or of the last one in the folder of a run, that sentence-transformers "
     "loads\n"
-    "without any code of the model's own. DIR is new or empty. The model's tokenizer must be one that was "
-    "imported\n"
-    "(tokenizer.json or vocab.txt).\n";
+    "without any code of the model's own. DIR is new or empty.\n";
 
 po::options_description declare_options() {
   po::options_description options("Options");

@@ -14,17 +14,19 @@ constexpr const char* kUsage = "toller import DIR --out FILE [options]";
 constexpr const char* kDescription =
     "Makes a checkpoint of a model of sentence-transformers or of Hugging Face's transformers: DIR has "
     "config.json,\n"
-    "model.safetensors (or its shards and their index), tokenizer.json or vocab.txt, and perhaps "
-    "modules.json with\n"
-    "pooling and normalisation. Encoders: BERT (MiniLM, E5, BGE, GTE), DistilBERT, RoBERTa, XLM-R. What the "
-    "encoder\n"
-    "cannot do exactly is an error that names it. The checkpoint is one to train from (`toller train "
-    "--init`),\n"
-    "to evaluate, to encode with, and to export again.\n";
+    "model.safetensors (or its shards and their index), tokenizer.json or vocab.txt (or XLM-R's "
+    "sentencepiece.bpe.model),\n"
+    "and perhaps modules.json with pooling and normalisation. Encoders: BERT (MiniLM, E5, BGE, GTE), "
+    "DistilBERT,\n"
+    "RoBERTa, XLM-R. What the encoder cannot do exactly is an error that names it. The checkpoint is one to "
+    "train from\n"
+    "(`toller train --init`), to evaluate, to encode with, and to export again.\n";
 
 po::options_description declare_options() {
   po::options_description options("Options");
   options.add_options()("out", po::value<std::string>()->value_name("FILE"), "checkpoint to write")(
+      "document-tower", po::value<std::string>()->value_name("DIR"),
+      "another folder, with the model of documents; DIR is then that of queries (separate towers)")(
       "pooling", po::value<std::string>()->default_value("mean")->value_name("NAME"),
       "mean, cls or last, if DIR has no modules.json to say so")(
       "normalize", po::bool_switch(),
@@ -35,9 +37,9 @@ po::options_description declare_options() {
 
 void print_report(const ImportReport& report, const std::string& out) {
   const EncoderConfig& encoder = report.folder.encoder;
-  fmt::print("{}: {} layers of {}, {} heads, {} positions, vocabulary of {}: {} parameters\n", out,
-             encoder.layers, encoder.hidden_size, encoder.heads, encoder.max_tokens(),
-             encoder.vocabulary_size, report.table.size());
+  fmt::print("{}: {}{} layers of {}, {} heads, {} positions, vocabulary of {}: {} parameters\n", out,
+             encoder.separate_towers ? "two towers of " : "", encoder.layers, encoder.hidden_size,
+             encoder.heads, encoder.max_tokens(), encoder.vocabulary_size, report.table.size());
   fmt::print("embeddings: {} pooling, {}\n", pooling_name(encoder.pooling),
              encoder.normalize ? "unit length" : "not normalised");
   for (const std::string& file : report.files) fmt::print("weights: {}\n", file);
@@ -47,7 +49,12 @@ void print_report(const ImportReport& report, const std::string& out) {
     fmt::print("prompts: \"{}\" before queries, \"{}\" before documents\n", form.queries.prompt,
                form.documents.prompt);
   }
-  fmt::print("texts are cut at {} tokens\n", form.documents.max_length);
+  if (form.queries.max_length == form.documents.max_length) {
+    fmt::print("texts are cut at {} tokens\n", form.documents.max_length);
+  } else {
+    fmt::print("queries are cut at {} tokens, documents at {}\n", form.queries.max_length,
+               form.documents.max_length);
+  }
   if (!report.unused.empty()) {
     fmt::print("not used (no part of the embeddings): {}\n", fmt::join(report.unused, ", "));
   }
@@ -61,8 +68,11 @@ int run_import(CommandContext& context) {
   if (!values) return 0;
   const std::filesystem::path folder = required_option(*values, "dir");
   const std::string out = required_option(*values, "out");
-  const PoolingChoice choice{pooling_from_name((*values)["pooling"].as<std::string>()),
-                             (*values)["normalize"].as<bool>()};
+  PretrainedSource source{.folder = folder,
+                          .documents = std::nullopt,
+                          .choice = {pooling_from_name((*values)["pooling"].as<std::string>()),
+                                     (*values)["normalize"].as<bool>()}};
+  if (values->count("document-tower") != 0) source.documents = required_option(*values, "document-tower");
   if (is_there(folder / "modules.json")) {
     for (const char* option : {"pooling", "normalize"}) {
       if (!is_given(*values, option)) continue;
@@ -71,7 +81,7 @@ int run_import(CommandContext& context) {
     }
   }
   if (!is_root(context)) return 0;
-  print_report(import_pretrained(folder, choice, out), out);
+  print_report(import_pretrained(source, out), out);
   return 0;
 }
 

@@ -42,7 +42,7 @@ po::options_description declare_options() {
       "a "
       "sentencepiece model");
   add("train-tokenizer", po::value<std::int32_t>()->value_name("N"),
-      "train a tokenizer of N pieces on the collection instead, and write it beside the store as .model");
+      "train a tokenizer of N pieces on the collection instead, and write it beside the store as .tokenizer.json");
   add("cased", po::bool_switch(),
       "keep upper case, with --train-tokenizer or with a vocab.txt (where no tokenizer_config.json beside it "
       "says so)");
@@ -152,8 +152,6 @@ PrepareOptions read_options(const po::variables_map& values) {
     fail_usage(
         "--cased is for --train-tokenizer and for a vocab.txt; other files say themselves what is kept");
   }
-  if (options.out.extension() == ".model")
-    fail_usage("--out {}: .model is for the tokenizer", options.out.string());
   const SideForm side{.prompt = "", .max_length = kDefaultLength};
   options.form = read_form(values, {side, side});
   if (has_model) read_model(values, options);
@@ -204,7 +202,7 @@ Tokenizer make_tokenizer(const PrepareOptions& options, const Collection& collec
              texts.size());
   std::fflush(stdout);
   Tokenizer tokenizer = Tokenizer::train(texts, options.training);
-  const fs::path path = fs::path(options.out).replace_extension(".model");
+  const fs::path path = fs::path(options.out).replace_extension(".tokenizer.json");
   AtomicFileWriter file(path);
   file.write(tokenizer.bytes());
   file.commit();

@@ -83,6 +83,10 @@ JsonObject::JsonObject(const fs::path& path)
     : JsonObject(parse_strict_json(read_small_file(path, kMaxObjectFile), path.string(), kObjectDepth),
                  path.string()) {}
 
+JsonObject JsonObject::of_file_if_there(const fs::path& path) {
+  return is_there(path) ? JsonObject(path) : JsonObject(nlohmann::json::object(), path.string());
+}
+
 bool JsonObject::has(const std::string& field) const {
   const auto found = json_.find(field);
   return found != json_.end() && !found->is_null();

@@ -29,6 +29,8 @@ class JsonObject {
   JsonObject(nlohmann::json json, std::string origin);
   /// Reads a file of a MiB at most.
   explicit JsonObject(const std::filesystem::path& path);
+  /// The same, or an object without fields if there is no such file.
+  static JsonObject of_file_if_there(const std::filesystem::path& path);
 
   const nlohmann::json& json() const { return json_; }
   const std::string& origin() const { return origin_; }

@@ -24,7 +24,7 @@ struct LayerPart {
 };
 
 struct TokenizerNames {
-  const char *tokenizer_class, *unknown, *separator, *padding, *first, *mask;
+  const char *kind, *tokenizer_class, *unknown, *separator, *padding, *first, *mask;
 };
 
 struct PretrainedArchitecture {
@@ -56,7 +56,8 @@ constexpr ConfigFields kBertFields = {.hidden_size = "hidden_size",
                                       .hidden_dropout = "hidden_dropout_prob",
                                       .attention_dropout = "attention_probs_dropout_prob"};
 constexpr std::array<std::string_view, 4> kBertHeads = {"pooler.", "cls.", "classifier.", "qa_outputs."};
-constexpr TokenizerNames kBertTokenizer = {"BertTokenizer", "[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]"};
+constexpr TokenizerNames kBertTokenizer = {"WordPiece", "BertTokenizer", "[UNK]", "[SEP]",
+                                           "[PAD]",     "[CLS]",         "[MASK]"};
 
 constexpr ConfigFields kDistilBertFields = {.hidden_size = "dim",
                                             .layers = "n_layers",
@@ -81,13 +82,14 @@ constexpr std::array<LayerPart, 8> kDistilBertParts = {{{"attention.self.query",
                                                         {"output.dense", "ffn.lin2"},
                                                         {"output.LayerNorm", "output_layer_norm"}}};
 constexpr TokenizerNames kDistilBertTokenizer = {
-    "DistilBertTokenizer", "[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]"};
+    "WordPiece", "DistilBertTokenizer", "[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]"};
 
 constexpr std::array<std::string_view, 4> kRobertaHeads = {"pooler.", "lm_head.", "classifier.",
                                                            "qa_outputs."};
-constexpr TokenizerNames kRobertaTokenizer = {"RobertaTokenizer", "<unk>", "</s>", "<pad>", "<s>", "<mask>"};
+constexpr TokenizerNames kRobertaTokenizer = {"BPE",   "RobertaTokenizer", "<unk>", "</s>", "<pad>", "<s>",
+                                              "<mask>"};
 constexpr TokenizerNames kXlmRobertaTokenizer = {
-    "XLMRobertaTokenizer", "<unk>", "</s>", "<pad>", "<s>", "<mask>"};
+    "Unigram", "XLMRobertaTokenizer", "<unk>", "</s>", "<pad>", "<s>", "<mask>"};
 
 constexpr std::array<PretrainedArchitecture, 4> kArchitectures = {{{.architecture = Architecture::kBert,
                                                                     .model_class = "BertModel",
@@ -259,11 +261,12 @@ bool is_beside_the_encoder(Architecture architecture, const std::string& bare_na
                              [&](std::string_view head) { return bare_name.starts_with(head); });
 }
 
-nlohmann::json default_tokenizer_settings(Architecture architecture) {
+std::optional<nlohmann::json> default_tokenizer_settings(Architecture architecture, const std::string& kind) {
   const TokenizerNames& names = entry_of(architecture).tokenizer;
-  return {{"unk_token", names.unknown}, {"sep_token", names.separator},
-          {"pad_token", names.padding}, {"cls_token", names.first},
-          {"mask_token", names.mask},   {"tokenizer_class", names.tokenizer_class}};
+  if (kind != names.kind) return std::nullopt;
+  return nlohmann::json{{"unk_token", names.unknown}, {"sep_token", names.separator},
+                        {"pad_token", names.padding}, {"cls_token", names.first},
+                        {"mask_token", names.mask},   {"tokenizer_class", names.tokenizer_class}};
 }
 
 }  // namespace toller

@@ -3,7 +3,8 @@
 // pretrained_architecture.cpp, an entry each.
 #pragma once
 
-#include <nlohmann/json_fwd.hpp>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "io/strict_json.h"
@@ -32,7 +33,8 @@ std::string bare_tensor_name(Architecture architecture, std::string name);
 bool is_beside_the_encoder(Architecture architecture, const std::string& bare_name);
 
 /// tokenizer_config.json as transformers would write it for a model of the architecture that brings none: the
-/// class and the special tokens.
-nlohmann::json default_tokenizer_settings(Architecture architecture);
+/// class and the special tokens. Nothing if the architecture's tokenizers are of another kind than `kind`
+/// (WordPiece, BPE, Unigram).
+std::optional<nlohmann::json> default_tokenizer_settings(Architecture architecture, const std::string& kind);
 
 }  // namespace toller

@@ -73,26 +73,22 @@ std::unordered_map<std::string, std::string> trainer_arguments(const Tokenizer::
   fail("tokenizer training: {}", message);
 }
 
-void require_special_token(std::int32_t found, std::int32_t expected, const char* name,
-                           const std::string& origin) {
-  if (found == expected) return;
-  fail("{}: the tokenizer has {} at id {}, expected {}; train it with pad 0, unk 1, bos 2, eos 3", origin,
-       name, found, expected);
-}
-
 class SentencePieceModel final : public SubwordModel {
  public:
   SentencePieceModel(std::string bytes, const std::string& origin) : bytes_(std::move(bytes)) {
     if (bytes_.empty()) fail("{}: not a sentencepiece model: no bytes", origin);
     const auto status = processor_.LoadFromSerializedProto(bytes_);
     if (!status.ok()) fail("{}: not a sentencepiece model, or a damaged one", origin);
-    require_special_token(processor_.pad_id(), kSentencePieceSpecials.pad, "pad", origin);
-    require_special_token(processor_.unk_id(), kSentencePieceSpecials.unknown, "unk", origin);
-    require_special_token(processor_.bos_id(), kSentencePieceSpecials.begin, "bos", origin);
-    require_special_token(processor_.eos_id(), kSentencePieceSpecials.end, "eos", origin);
+    special_ = {.pad = processor_.pad_id(),
+                .unknown = processor_.unk_id(),
+                .begin = processor_.bos_id(),
+                .end = processor_.eos_id()};
+    if (special_.end < 0) {
+      fail("{}: the tokenizer has no piece for the end of a text; train it with one (eos_id)", origin);
+    }
   }
 
-  SpecialTokens special() const override { return kSentencePieceSpecials; }
+  SpecialTokens special() const override { return special_; }
   std::int32_t vocabulary_size() const override { return processor_.GetPieceSize(); }
   const std::string& bytes() const override { return bytes_; }
 
@@ -114,6 +110,7 @@ class SentencePieceModel final : public SubwordModel {
  private:
   std::string bytes_;
   sentencepiece::SentencePieceProcessor processor_;
+  SpecialTokens special_;
 };
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "error.h"
 #include "text/byte_level_bpe_file.h"
 #include "text/sentencepiece_model.h"
+#include "text/sentencepiece_unigram.h"
 #include "text/tokenizer_json.h"
 #include "text/unigram_file.h"
 #include "text/wordpiece_file.h"
@@ -57,7 +58,9 @@ std::unique_ptr<SubwordModel> read_json(std::string_view text, const std::string
 }  // namespace
 
 Tokenizer Tokenizer::train(const std::vector<std::string>& texts, const TrainOptions& options) {
-  Tokenizer tokenizer = from_bytes(train_sentencepiece_model(texts, options), "the trained tokenizer");
+  const std::string origin = "the trained tokenizer";
+  Tokenizer tokenizer(std::make_unique<Unigram>(
+      unigram_of_sentencepiece(train_sentencepiece_model(texts, options), origin), origin));
   if (tokenizer.vocabulary_size() < options.vocabulary_size) {
     fail("tokenizer training: a vocabulary of {} is too large for these texts; the largest possible is {}",
          options.vocabulary_size, tokenizer.vocabulary_size());
@@ -74,6 +77,12 @@ Tokenizer Tokenizer::load(const std::string& path, bool cased) {
     return Tokenizer(read_json(bytes, path));
   }
   return from_bytes(std::move(bytes), path);
+}
+
+Tokenizer Tokenizer::load_xlm_roberta(const std::string& path) {
+  std::string bytes = read_file(path);
+  UnigramSettings settings = xlm_roberta_of_sentencepiece(bytes, path);
+  return Tokenizer(std::make_unique<Unigram>(std::move(settings), path));
 }
 
 Tokenizer Tokenizer::from_bytes(std::string bytes, const std::string& origin) {
@@ -106,6 +115,11 @@ std::string Tokenizer::decode(const std::vector<std::int32_t>& tokens) const {
     if (token != special.pad && token != special.begin && token != special.end) pieces.push_back(token);
   }
   return model_->decode(pieces);
+}
+
+std::string as_tokenizer_json(const std::string& bytes, const std::string& origin) {
+  if (bytes.starts_with('{')) return Tokenizer::from_bytes(bytes, origin).bytes();
+  return Unigram(unigram_of_sentencepiece(bytes, origin), origin).bytes();
 }
 
 bool is_same_tokenizer(const std::string& one, const std::string& other) {

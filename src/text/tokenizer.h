@@ -1,5 +1,5 @@
-// Subword tokenizer with special tokens around a text: a sentencepiece unigram model, or WordPiece,
-// byte-level BPE or Unigram of a tokenizer.json.
+// Subword tokenizer with special tokens around a text: WordPiece, byte-level BPE or Unigram of a
+// tokenizer.json, or a sentencepiece model.
 #pragma once
 
 #include <cstdint>
@@ -23,15 +23,18 @@ class Tokenizer {
     int threads = 8;
   };
 
-  /// Trains a unigram model. Errors: no text, a vocabulary below the number of characters or above what the
-  /// texts yield (the message says the bound).
+  /// Trains a Unigram model by sentencepiece, and brings it into the form of a tokenizer.json. Errors: no
+  /// text, a vocabulary below the number of characters or above what the texts yield (the message says the
+  /// bound).
   static Tokenizer train(const std::vector<std::string>& texts, const TrainOptions& options);
 
   /// From a file: vocab.txt (of WordPiece; by the name's end, .txt), tokenizer.json, or a sentencepiece
-  /// .model whose special tokens have the ids of kSentencePieceSpecials. A vocab.txt says nothing of letter
+  /// .model that has eos. A vocab.txt says nothing of letter
   /// case: a tokenizer_config.json beside it does, and where there is none, text is put in lower case.
   /// `cased` keeps it as it is; an Error with another kind of file, which holds that itself.
   static Tokenizer load(const std::string& path, bool cased = false);
+  /// A sentencepiece.bpe.model of XLM-RoBERTa, with the ids that the model's weights go by.
+  static Tokenizer load_xlm_roberta(const std::string& path);
   /// From bytes as stores and checkpoints embed them: of a .model, or a tokenizer.json that begins with its
   /// brace. `origin` names the source in errors.
   static Tokenizer from_bytes(std::string bytes, const std::string& origin);
@@ -52,6 +55,11 @@ class Tokenizer {
   explicit Tokenizer(std::unique_ptr<const SubwordModel> model) : model_(std::move(model)) {}
   std::unique_ptr<const SubwordModel> model_;
 };
+
+/// A serialised tokenizer as a tokenizer.json: as it is, or converted from a .model, of which the library
+/// gives the same tokens but for rare texts (PrecompiledNormalizer tells why). Error, beginning with
+/// `origin`, if the model has no such form.
+std::string as_tokenizer_json(const std::string& bytes, const std::string& origin);
 
 /// Whether two serialised tokenizers are the same: byte by byte, or, of tokenizer.json, in what is understood
 /// of them, since another version may write it in another way.

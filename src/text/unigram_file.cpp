@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "error.h"
+#include "text/unicode.h"
 
 namespace toller {
 namespace {
@@ -19,16 +20,7 @@ void read_piece(const Json& piece, const std::string& place, UnigramSettings& se
   if (!piece.is_array() || piece.size() != 2 || !piece[0].is_string() || !piece[1].is_number()) {
     fail("{} is not a list of a text and a number", place);
   }
-  constexpr double kMost = 1e30, kLeast = 1e-30;  // far beyond what logarithms of probabilities are
-  const auto score = piece[1].get<double>();
-  const double size = std::abs(score);
-  if (!(size <= kMost) || (size < kLeast && size != 0.0)) {
-    fail("{}: {} is no logarithm of a probability", place, piece[1].dump());
-  }
-  const auto text = piece[0].get<std::string>();
-  const auto id = static_cast<std::int32_t>(settings.scores.size());
-  if (!settings.vocabulary.emplace(text, id).second) fail("{}: \"{}\" stands there twice", place, text);
-  settings.scores.push_back(score);
+  append_unigram_piece(piece[0].get<std::string>(), piece[1].get<double>(), place, settings);
 }
 
 void read_model(const JsonFields& model, UnigramSettings& settings) {
@@ -148,6 +140,19 @@ std::string pieces_text(const UnigramSettings& settings) {
 }
 
 }  // namespace
+
+void append_unigram_piece(const std::string& piece, double score, const std::string& place,
+                          UnigramSettings& settings) {
+  constexpr double kMost = 1e30, kLeast = 1e-30;  // far beyond what logarithms of probabilities are
+  const double size = std::abs(score);
+  if (!(size <= kMost) || (size < kLeast && size != 0.0)) {
+    fail("{}: {} is no logarithm of a probability", place, score);
+  }
+  if (find_invalid_utf8(piece) >= 0) fail("{}: is not UTF-8", place);
+  const auto id = static_cast<std::int32_t>(settings.scores.size());
+  if (!settings.vocabulary.emplace(piece, id).second) fail("{}: \"{}\" stands there twice", place, piece);
+  settings.scores.push_back(score);
+}
 
 UnigramSettings read_unigram_json(const JsonFields& root) {
   UnigramSettings settings;

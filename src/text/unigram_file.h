@@ -13,6 +13,11 @@ namespace toller {
 /// known among them.
 UnigramSettings read_unigram_json(const JsonFields& root);
 
+/// Appends a piece. Error, beginning with `place`, if it stands there already, is not UTF-8, or its score is
+/// no logarithm of a probability.
+void append_unigram_piece(const std::string& piece, double score, const std::string& place,
+                          UnigramSettings& settings);
+
 /// A tokenizer.json, which the `tokenizers` library reads, too.
 std::string write_unigram_json(const UnigramSettings& settings, const SpecialTokens& special);
 

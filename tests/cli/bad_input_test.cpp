@@ -176,51 +176,57 @@ INSTANTIATE_TEST_SUITE_P(
          kFailure,
          {"empty-split/qrels/test.tsv"}},
         {"ExampleBrokenJson",
-         "toller prepare --collection examples-broken-json.jsonl --tokenizer good.model --out new.h5",
+         "toller prepare --collection examples-broken-json.jsonl --tokenizer good.tokenizer.json --out "
+         "new.h5",
          kFailure,
          {"examples-broken-json.jsonl:3", "broken JSON"}},
         {"ExampleNoQuery",
-         "toller prepare --collection examples-no-query.jsonl --tokenizer good.model --out new.h5",
+         "toller prepare --collection examples-no-query.jsonl --tokenizer good.tokenizer.json --out new.h5",
          kFailure,
          {"examples-no-query.jsonl:3", "query"}},
         {"ExampleEmptyText",
-         "toller prepare --collection examples-empty-text.jsonl --tokenizer good.model --out new.h5",
+         "toller prepare --collection examples-empty-text.jsonl --tokenizer good.tokenizer.json --out new.h5",
          kFailure,
          {"examples-empty-text.jsonl:3", "empty"}},
         {"ExampleNoPositives",
-         "toller prepare --collection examples-no-positives.jsonl --tokenizer good.model --out new.h5",
+         "toller prepare --collection examples-no-positives.jsonl --tokenizer good.tokenizer.json --out "
+         "new.h5",
          kFailure,
          {"examples-no-positives.jsonl:3", "no positives"}},
         {"ExampleWrongType",
-         "toller prepare --collection examples-wrong-type.jsonl --tokenizer good.model --out new.h5",
+         "toller prepare --collection examples-wrong-type.jsonl --tokenizer good.tokenizer.json --out new.h5",
          kFailure,
          {"examples-wrong-type.jsonl:3", "text", "number"}},
         {"ExampleMoreScores",
-         "toller prepare --collection examples-more-scores.jsonl --tokenizer good.model --out new.h5",
+         "toller prepare --collection examples-more-scores.jsonl --tokenizer good.tokenizer.json --out "
+         "new.h5",
          kFailure,
          {"examples-more-scores.jsonl:3", "2 scores for 1"}},
         {"ExampleNanScore",
-         "toller prepare --collection examples-nan-score.jsonl --tokenizer good.model --out new.h5",
+         "toller prepare --collection examples-nan-score.jsonl --tokenizer good.tokenizer.json --out new.h5",
          kFailure,
          {"examples-nan-score.jsonl:3", "broken JSON"}},
         {"ExampleNotGzip",
-         "toller prepare --collection examples-not-gzip.jsonl.gz --tokenizer good.model --out new.h5",
+         "toller prepare --collection examples-not-gzip.jsonl.gz --tokenizer good.tokenizer.json --out "
+         "new.h5",
          kFailure,
          {"examples-not-gzip.jsonl.gz", "not a gzip file"}},
         {"ExampleCutShort",
-         "toller prepare --collection examples-cut-short.jsonl.gz --tokenizer good.model --out new.h5",
+         "toller prepare --collection examples-cut-short.jsonl.gz --tokenizer good.tokenizer.json --out "
+         "new.h5",
          kFailure,
          {"examples-cut-short.jsonl.gz", "cut short"}},
         {"ExampleBothForms",
-         "toller prepare --collection examples-both --tokenizer good.model --out new.h5",
+         "toller prepare --collection examples-both --tokenizer good.tokenizer.json --out new.h5",
          kFailure,
          {"examples-both/train.jsonl.gz", "train.jsonl is there too"}},
         {"ExampleNoHeader",
-         "toller prepare --collection examples-no-header.tsv --tokenizer good.model --out new.h5",
+         "toller prepare --collection examples-no-header.tsv --tokenizer good.tokenizer.json --out new.h5",
          kFailure,
          {"examples-no-header.tsv:1", "header", "--columns"}},
         {"ExampleColumnsOfJson",
-         "toller prepare --collection examples-broken-json.jsonl --tokenizer good.model --columns query,positive --out new.h5",
+         "toller prepare --collection examples-broken-json.jsonl --tokenizer good.tokenizer.json --columns "
+         "query,positive --out new.h5",
          kUsage,
          {"--columns"}},
         {"VocabularyTooLarge",
@@ -232,7 +238,7 @@ INSTANTIATE_TEST_SUITE_P(
          kFailure,
          {"empty.model"}},
         {"CasedModel",
-         "toller prepare --collection good --tokenizer good.model --cased --out new.h5",
+         "toller prepare --collection good --tokenizer empty.model --cased --out new.h5",
          kUsage,
          {"--cased", "vocab.txt"}},
         {"TokenizerJson",
@@ -301,11 +307,11 @@ INSTANTIATE_TEST_SUITE_P(
     DataSets, BadInput,
     testing::ValuesIn(std::vector<Case>{
         {"ScoreWord",
-         "toller prepare --collection pairs-score-word --tokenizer good.model --out new.h5",
+         "toller prepare --collection pairs-score-word --tokenizer good.tokenizer.json --out new.h5",
          kFailure,
          {"pairs-score-word/pairs/train.tsv:14", "high"}},
         {"TwoColumns",
-         "toller prepare --collection pairs-two-columns --tokenizer good.model --out new.h5",
+         "toller prepare --collection pairs-two-columns --tokenizer good.tokenizer.json --out new.h5",
          kFailure,
          {"pairs-two-columns/pairs/train.tsv:14"}},
         {"PairsWithoutALoss",
@@ -650,9 +656,10 @@ class Mounts : public BadInput {
 TEST_F(Mounts, FullDiskLeavesNothing) {
   mount_at("full", 0, "size=96k");
   if (IsSkipped()) return;
-  for (const char* command : {"toller prepare --collection good --tokenizer good.model --out full/new.h5",
-                              "toller train --data good.h5 --out full/run --steps 1 --global-batch 4",
-                              "toller fuse --method soup --out full/new.h5 run/last run/last"}) {
+  for (const char* command :
+       {"toller prepare --collection good --tokenizer good.tokenizer.json --out full/new.h5",
+        "toller train --data good.h5 --out full/run --steps 1 --global-batch 4",
+        "toller fuse --method soup --out full/new.h5 run/last run/last"}) {
     std::ofstream(at_ / "filler") << std::string(std::size_t{80} << 10, 'x');
     const CommandResult result = run_command(command, folder_->path(), std::chrono::seconds(10));
     EXPECT_EQ(result.status, kFailure) << command << ": " << result.output;
@@ -669,7 +676,7 @@ TEST_F(Mounts, ReadOnlyFolder) {
   mount_at("read-only", MS_RDONLY, "size=96k");
   if (IsSkipped()) return;
   for (const char* command :
-       {"toller prepare --collection good --tokenizer good.model --out read-only/new.h5",
+       {"toller prepare --collection good --tokenizer good.tokenizer.json --out read-only/new.h5",
         "toller train --data good.h5 --out read-only/run --steps 1 --global-batch 4",
         "toller fuse --method soup --out read-only/new.h5 run/last run/last",
         "toller wordnet --out read-only/wordnet"}) {

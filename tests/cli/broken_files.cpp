@@ -107,7 +107,7 @@ void make_scored_pairs(const ScratchFolder& folder) {
   folder.write("pairs/pairs/train.tsv", pairs);
   folder.write("pairs-score-word/pairs/train.tsv", pairs + "high\tone\ttwo\n");
   folder.write("pairs-two-columns/pairs/train.tsv", pairs + "3\tone\n");
-  must_run("toller prepare --collection pairs --tokenizer good.model --out pairs.h5", folder);
+  must_run("toller prepare --collection pairs --tokenizer good.tokenizer.json --out pairs.h5", folder);
   must_run("toller prepare --collection good --train-tokenizer 41 --out other-tokenizer.h5", folder);
 }
 

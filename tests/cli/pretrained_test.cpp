@@ -90,6 +90,10 @@ TEST_F(Pretrained, FromPreparingToServing) {
     expect("h5diff a.h5 b.h5 /embeddings /embeddings", 0, "");
   }
   expect("h5diff queries.h5 documents.h5 /parameters", 1, "");
+  expect("toller import queries --document-tower documents --out joined.h5", 0,
+         "joined.h5: two towers of 2 layers of 16");
+  expect("h5diff --exclude-path /loss.log_temperature joined.h5 towers/step-00000002.h5 /parameters", 0, "");
+  expect("toller evaluate --model joined.h5 --data mine.h5 --split dev", 0, "ndcg@10");
   expect("toller export --to sentence-transformers --side queries --out one in.h5", 2,
          "has one tower for both");
   expect("toller train --resume towers --steps 3", 0, "");
@@ -103,6 +107,20 @@ TEST_F(Pretrained, FromPreparingToServing) {
          "texts of 21 tokens are too long for in.h5, which takes 20");
   expect("toller prepare --collection mine --model in.h5 --train-tokenizer 90 --out other.h5", 2,
          "give one of --model FILE, --tokenizer FILE and --train-tokenizer N");
+}
+
+TEST_F(Pretrained, AModelFromScratchIsServedToo) {
+  write_collection(folder_);
+  expect("toller prepare --collection mine --train-tokenizer 13 --out own.h5", 0,
+         "written to own.tokenizer.json");
+  expect("toller train --data own.h5 --out own --preset tiny --steps 1 --global-batch 2", 0, "");
+  expect("toller export --to sentence-transformers --out served own", 0, "written to served");
+  const auto tokenizer = read_bytes(folder_.path() / "own.tokenizer.json");
+  EXPECT_EQ(read_bytes(folder_.path() / "served/tokenizer.json"), tokenizer);
+  expect("toller import served --out again.h5", 0, "tokenizer: tokenizer.json");
+  expect("h5diff --exclude-path /loss.log_temperature again.h5 own/step-00000001.h5 /parameters", 0, "");
+  expect("toller prepare --collection mine --tokenizer own.tokenizer.json --out same.h5", 0, "tokenized 4");
+  expect("h5diff own.h5 same.h5", 0, "");
 }
 
 std::vector<float> read_tensor(const CheckpointReader& model, const std::string& name) {

