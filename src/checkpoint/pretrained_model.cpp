@@ -125,6 +125,22 @@ void copy_tensor(const SafetensorsReader& weights, const std::string& name, cons
   }
 }
 
+/// `towers`: one, or that of the queries and that of the documents.
+void write_parameters(const std::vector<TowerWeights>& towers, const EncoderConfig& encoder,
+                      const ParameterTable& table, CheckpointWriter& out) {
+  const std::string of_documents = tower_prefix(encoder, Side::kDocuments);
+  for (const TensorView& tensor : table.tensors()) {
+    if (tensor.name == kLogTemperature) {
+      out.write_rows(tensor, 0, std::span<const float>(std::array{0.0F}));
+      continue;
+    }
+    const bool is_second = towers.size() == 2 && tensor.name.starts_with(of_documents);
+    const std::string prefix = is_second ? of_documents : tower_prefix(encoder, Side::kQueries);
+    const TowerWeights& tower = towers[is_second ? 1 : 0];
+    copy_tensor(tower.reader, tower.stored.at(tensor.name.substr(prefix.size())), tensor, out);
+  }
+}
+
 std::string dtype_name(SafetensorsType type) {
   return type == SafetensorsType::kFloat32   ? "float32"
          : type == SafetensorsType::kFloat16 ? "float16"
@@ -176,17 +192,7 @@ ImportReport import_pretrained(const PretrainedSource& source, const fs::path& o
   meta.origin = std::move(origin);
   ParameterTable table(found.encoder);
   CheckpointWriter writer(out, meta);
-  for (const TensorView& tensor : table.tensors()) {
-    if (tensor.name == kLogTemperature) {
-      writer.write_rows(tensor, 0, std::span<const float>(std::array{0.0F}));
-      continue;
-    }
-    const std::string of_documents = tower_prefix(found.encoder, Side::kDocuments);
-    const bool is_second = source.documents && tensor.name.starts_with(of_documents);
-    const std::string prefix = is_second ? of_documents : tower_prefix(found.encoder, Side::kQueries);
-    const TowerWeights& tower = towers[is_second ? 1 : 0];
-    copy_tensor(tower.reader, tower.stored.at(tensor.name.substr(prefix.size())), tensor, writer);
-  }
+  write_parameters(towers, found.encoder, table, writer);
   writer.commit();
   return {std::move(found), std::move(table), std::move(files), std::move(unused)};
 }

@@ -55,7 +55,7 @@ Json settings_of_the_file(const Json& tokenizer) {
 }  // namespace
 
 PretrainedTokenizer read_pretrained_tokenizer(const fs::path& folder, const EncoderConfig& encoder) {
-  for (const char* name : {"tokenizer.json", "vocab.txt", kSentencePieceFile}) {
+  for (const std::string name : {"tokenizer.json", "vocab.txt", kSentencePieceFile}) {
     const fs::path path = folder / name;
     if (!is_there(path)) continue;
     const bool is_sentencepiece = name == kSentencePieceFile;
