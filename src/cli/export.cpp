@@ -51,6 +51,12 @@ int run_export(CommandContext& context) {
   if (!is_root(context)) return 0;
   export_sentence_transformers(model, side, type, out);
   fmt::print("{} written to {}, weights in {}\n", model.path().string(), out, dtype);
+  if (!model.meta().tokenizer.starts_with('{')) {
+    fmt::print(
+        "note: the tokenizer is a sentencepiece model, brought into another form; rare texts get other "
+        "tokens "
+        "there\n");
+  }
   return 0;
 }
 

@@ -121,6 +121,14 @@ TEST_F(Pretrained, AModelFromScratchIsServedToo) {
   expect("h5diff --exclude-path /loss.log_temperature again.h5 own/step-00000001.h5 /parameters", 0, "");
   expect("toller prepare --collection mine --tokenizer own.tokenizer.json --out same.h5", 0, "tokenized 4");
   expect("h5diff own.h5 same.h5", 0, "");
+
+  std::filesystem::copy(TOLLER_SOURCE_DIR "/tests/fuzz/corpus/tokenizer/sound-sentencepiece",
+                        folder_.path() / "brought.model");
+  expect("toller prepare --collection mine --tokenizer brought.model --out brought.h5", 0, "tokenized 4");
+  expect("toller train --data brought.h5 --out brought --preset tiny --steps 1 --global-batch 2", 0, "");
+  expect("toller export --to sentence-transformers --out converted brought", 0,
+         "note: the tokenizer is a sentencepiece model, brought into another form");
+  expect("toller import converted --out converted.h5", 0, "tokenizer: tokenizer.json");
 }
 
 std::vector<float> read_tensor(const CheckpointReader& model, const std::string& name) {
