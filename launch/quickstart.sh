@@ -146,6 +146,7 @@ cat <<TEXT
 
 $run/results.json holds the table. This took $((SECONDS - begin)) s. What to try next:
   $toller inspect $model/last
+  $toller export --to sentence-transformers --out served $model      SentenceTransformer("served")
   $toller train --help
   $toller prepare --help          your own collection: see docs/tutorial.md
 TEXT
