@@ -42,7 +42,8 @@ po::options_description declare_options() {
       "a "
       "sentencepiece model");
   add("train-tokenizer", po::value<std::int32_t>()->value_name("N"),
-      "train a tokenizer of N pieces on the collection instead, and write it beside the store as .tokenizer.json");
+      "train a tokenizer of N pieces on the collection instead, and write it beside the store as "
+      ".tokenizer.json");
   add("cased", po::bool_switch(),
       "keep upper case, with --train-tokenizer or with a vocab.txt (where no tokenizer_config.json beside it "
       "says so)");

@@ -29,9 +29,9 @@ class Tokenizer {
   static Tokenizer train(const std::vector<std::string>& texts, const TrainOptions& options);
 
   /// From a file: vocab.txt (of WordPiece; by the name's end, .txt), tokenizer.json, or a sentencepiece
-  /// .model that has eos. A vocab.txt says nothing of letter case: a tokenizer_config.json beside it does, and
-  /// where there is none, text is put in lower case. `cased` keeps it as it is; an Error with another kind of
-  /// file, which holds that itself.
+  /// .model that has eos. A vocab.txt says nothing of letter case: a tokenizer_config.json beside it does,
+  /// and where there is none, text is put in lower case. `cased` keeps it as it is; an Error with another
+  /// kind of file, which holds that itself.
   static Tokenizer load(const std::string& path, bool cased = false);
   /// A sentencepiece.bpe.model of XLM-RoBERTa, with the ids that the model's weights go by.
   static Tokenizer load_xlm_roberta(const std::string& path);
