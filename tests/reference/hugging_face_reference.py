@@ -283,6 +283,11 @@ def compare_random_models(programs):
         check_export(programs, model, folder, ["the river runs under the house", "a", "green, cold stones. " * 30])
 
 
+def without_padding(kind, texts):
+    """RoBERTa gives "<pad>" in a text the position of padding, which Toller has not."""
+    return [text for text in texts if kind.tokens["pad_token"] not in text]
+
+
 def compare_tokenizers_in_models(programs):
     """Models with the byte-level BPE and Unigram tokenizers of tests/text/fixtures, from texts to embeddings."""
     for architecture, fixture, which in [("roberta", "byte_level_bpe", "RoBERTa"), ("xlm-roberta", "unigram", "XLM-R"),
@@ -296,9 +301,8 @@ def compare_tokenizers_in_models(programs):
         make_model(folder, 5, "mean", True, architecture, vocabulary=len(tokenizer), hidden_size=48, num_hidden_layers=2,
                    num_attention_heads=4, intermediate_size=64, max_position_embeddings=64 + kind.first_position)
         tokenizer.save_pretrained(folder)
-        # RoBERTa gives "<pad>" in a text the position of padding, which Toller has not.
-        lines = [line for line in case["lines"] if any(map(str.isalnum, line)) and kind.tokens["pad_token"] not in line]
-        sentences = draw_sentences(100) + lines[:200]
+        lines = without_padding(kind, [line for line in case["lines"] if any(map(str.isalnum, line))])
+        sentences = without_padding(kind, draw_sentences(100)) + lines[:200]
         expected = SentenceTransformer(str(folder), device="cpu").encode(sentences).astype(np.float64)
         model = programs.load(folder)
         difference = np.abs(programs.encode_texts(model, sentences) - expected).max()
@@ -318,7 +322,7 @@ def compare_sentencepiece_model(programs):
     kind, folder = ARCHITECTURES["xlm-roberta"], programs.scratch / "sentencepiece"
     make_model(folder, 6, "mean", True, "xlm-roberta", vocabulary=1202, hidden_size=48, num_hidden_layers=2, num_attention_heads=4,
                intermediate_size=64, max_position_embeddings=64 + kind.first_position)
-    sentences = draw_sentences(400)
+    sentences = without_padding(kind, draw_sentences(400))
     sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(sentences), model_prefix=str(folder / "sentencepiece.bpe"),
                                              vocab_size=1200, hard_vocab_limit=False, minloglevel=2)
     (folder / "sentencepiece.bpe.vocab").unlink()
