@@ -2,6 +2,7 @@
 #include "choice.h"
 #include "cli/command.h"
 #include "error.h"
+#include "text/tokenizer.h"
 
 namespace toller {
 namespace {
@@ -51,7 +52,7 @@ int run_export(CommandContext& context) {
   if (!is_root(context)) return 0;
   export_sentence_transformers(model, side, type, out);
   fmt::print("{} written to {}, weights in {}\n", model.path().string(), out, dtype);
-  if (!model.meta().tokenizer.starts_with('{')) {
+  if (!is_tokenizer_json(model.meta().tokenizer)) {
     fmt::print(
         "note: the tokenizer is a sentencepiece model, brought into another form; rare texts get other "
         "tokens "

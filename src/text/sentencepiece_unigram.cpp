@@ -17,8 +17,6 @@
 namespace toller {
 namespace {
 
-constexpr const char* kMark = "\u2581";
-
 // The library's header of its protocol buffers is not installed with it, so that the few fields that are
 // needed are read here (sentencepiece_model.proto).
 
@@ -99,7 +97,7 @@ struct Model {
   std::vector<Piece> pieces;
   std::uint64_t type = 1;
   bool marks_behind_words = false;
-  std::int64_t unknown = 0, begin = 1, end = 2, pad = -1;
+  std::int64_t begin = 1, end = 2, pad = -1;
   std::string_view charsmap;
   bool marks_first_word = true, removes_blanks = true, marks_blanks = true;
 };
@@ -122,7 +120,6 @@ void read_trainer(std::string_view message, const std::string& origin, Model& mo
   for (Field field; fields.next(field);) {
     if (field.number == 3) model.type = field.value;
     if (field.number == 24) model.marks_behind_words = field.value != 0;
-    if (field.number == 40) model.unknown = id(field.value);
     if (field.number == 41) model.begin = id(field.value);
     if (field.number == 42) model.end = id(field.value);
     if (field.number == 43) model.pad = id(field.value);
@@ -225,7 +222,7 @@ UnigramSettings unigram_of_sentencepiece(const std::string& bytes, const std::st
   UnigramSettings settings;
   settings.charsmap = charsmap_of(model);
   settings.strip_right = true;
-  settings.blanks = kMark;
+  settings.blanks = kUnigramMark;
   append_pieces(model, 0, origin, settings);
   const auto unknown = std::ranges::find(model.pieces, Kind::kUnknown, &Piece::kind);
   if (unknown == model.pieces.end()) fail("{}: has no unknown piece", origin);

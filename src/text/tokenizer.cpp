@@ -86,10 +86,7 @@ Tokenizer Tokenizer::load_xlm_roberta(const std::string& path) {
 }
 
 Tokenizer Tokenizer::from_bytes(std::string bytes, const std::string& origin) {
-  // A sentencepiece model cannot begin so: as a field of a protocol buffer, the brace opens a group.
-  if (bytes.starts_with('{')) {
-    return Tokenizer(read_json(bytes, origin));
-  }
+  if (is_tokenizer_json(bytes)) return Tokenizer(read_json(bytes, origin));
   return Tokenizer(read_sentencepiece_model(std::move(bytes), origin));
 }
 
@@ -117,14 +114,19 @@ std::string Tokenizer::decode(const std::vector<std::int32_t>& tokens) const {
   return model_->decode(pieces);
 }
 
+bool is_tokenizer_json(const std::string& bytes) {
+  // A sentencepiece model cannot begin so: as a field of a protocol buffer, the brace opens a group.
+  return bytes.starts_with('{');
+}
+
 std::string as_tokenizer_json(const std::string& bytes, const std::string& origin) {
-  if (bytes.starts_with('{')) return Tokenizer::from_bytes(bytes, origin).bytes();
+  if (is_tokenizer_json(bytes)) return Tokenizer::from_bytes(bytes, origin).bytes();
   return Unigram(unigram_of_sentencepiece(bytes, origin), origin).bytes();
 }
 
 bool is_same_tokenizer(const std::string& one, const std::string& other) {
   if (one == other) return true;
-  if (!one.starts_with('{') || !other.starts_with('{')) return false;
+  if (!is_tokenizer_json(one) || !is_tokenizer_json(other)) return false;
   return Tokenizer::from_bytes(one, "the first tokenizer").bytes() ==
          Tokenizer::from_bytes(other, "the second tokenizer").bytes();
 }

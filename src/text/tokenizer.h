@@ -56,6 +56,9 @@ class Tokenizer {
   std::unique_ptr<const SubwordModel> model_;
 };
 
+/// Whether a serialised tokenizer is a tokenizer.json; otherwise it is a .model.
+bool is_tokenizer_json(const std::string& bytes);
+
 /// A serialised tokenizer as a tokenizer.json: as it is, or converted from a .model, of which the library
 /// gives the same tokens but for rare texts (PrecompiledNormalizer tells why). Error, beginning with
 /// `origin`, if the model has no such form.

@@ -12,8 +12,8 @@
 namespace toller {
 namespace {
 
-constexpr std::string_view kMark = "\u2581";  ///< stands for a blank in pieces
-constexpr double kUnknownPenalty = 10.0;      ///< below the least score
+constexpr std::string_view kMark = kUnigramMark;
+constexpr double kUnknownPenalty = 10.0;  ///< below the least score
 
 /// The score as the library reads it, which may be off by the last bit: the digits as a number, divided by a
 /// power of ten. It decides where two ways to divide a word are equally good but for rounding.

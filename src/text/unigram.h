@@ -12,6 +12,9 @@
 
 namespace toller {
 
+/// Stands for a blank in pieces.
+inline constexpr const char* kUnigramMark = "\u2581";
+
 /// All that a tokenizer.json says of such a tokenizer.
 struct UnigramSettings {
   Vocabulary vocabulary;       ///< ids from 0, without a gap

@@ -13,7 +13,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr const char* kMark = "\u2581";
 constexpr const char* kRunsOfBlanks = " {2,}";
 
 void read_piece(const Json& piece, const std::string& place, UnigramSettings& settings) {
@@ -82,8 +81,8 @@ void read_normalizer(const JsonFields& fields, UnigramSettings& settings) {
 void read_metaspace(const JsonFields& fields) {
   fields.expect("type", "Metaspace");
   fields.only({"type", "replacement", "add_prefix_space", "prepend_scheme", "split", "str_rep"});
-  fields.expect("replacement", kMark);
-  fields.expect_if_there("str_rep", kMark);
+  fields.expect("replacement", kUnigramMark);
+  fields.expect_if_there("str_rep", kUnigramMark);
   fields.expect_if_there("add_prefix_space", true);
   fields.expect_if_there("prepend_scheme", "always");
   fields.expect_if_there("split", true);
@@ -119,7 +118,8 @@ nlohmann::ordered_json normalizer_json(const UnigramSettings& settings) {
 }
 
 nlohmann::ordered_json metaspace_json() {
-  return {{"type", "Metaspace"}, {"replacement", kMark}, {"prepend_scheme", "always"}, {"split", true}};
+  return {
+      {"type", "Metaspace"}, {"replacement", kUnigramMark}, {"prepend_scheme", "always"}, {"split", true}};
 }
 
 nlohmann::ordered_json pre_tokenizer_json(const UnigramSettings& settings) {

@@ -5,6 +5,7 @@
 #include "temporary_folder.h"
 #include "text/sentencepiece_fixture.h"
 #include "text/sentencepiece_model.h"
+#include "text/sentences.h"
 #include "text/tokenizer.h"
 
 namespace toller {
@@ -14,26 +15,10 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-const std::vector<std::string>& lines() {
-  static const std::vector<std::string> all = [] {
-    std::vector<std::string> texts;
-    for (const std::string first :
-         {"Small", "green", "heavy", "Curious", "frozen", "quick", "blue", "jazzy"}) {
-      for (const std::string second : {"dog", "violin", "exhibit", "planet", "walnut", "harbour", "wizard"}) {
-        for (const std::string third : {"keeps", "moves", "breaks", "finds"}) {
-          texts.push_back(first + " " + second + " " + third + " things.");
-        }
-      }
-    }
-    return texts;
-  }();
-  return all;
-}
-
 std::string trained_model(const SentencepieceOptions& options) {
   SentencepieceOptions all = options;
   all.insert({"vocab_size", "60"});
-  return train_sentencepiece(lines(), all);
+  return train_sentencepiece(sentences(), all);
 }
 
 std::string conversion_message(const SentencepieceOptions& options) {
@@ -43,7 +28,7 @@ std::string conversion_message(const SentencepieceOptions& options) {
 
 /// What tokenizers are asked for here: words that were seen or not, blanks of all kinds, widths, marks.
 std::vector<std::string> texts() {
-  std::vector<std::string> all = lines();
+  std::vector<std::string> all = sentences();
   all.insert(all.end(),
              {"", "  ", "\t a  dog\u3000\u00A0finds \n", "SMALL \uFF44\uFF4F\uFF47 \u2460 \uFB01nds",
               "unseen \u4E00\u4E01 letters", "a \u2581 mark", "e\u0301\u200B x"});
@@ -66,7 +51,7 @@ TEST(Sentencepiece, TakesTheSpecialTokensThatAModelHas) {
 
 TEST(Sentencepiece, ReadsBpeToo) {
   const Tokenizer bpe = Tokenizer::from_bytes(trained_model({{"model_type", "bpe"}}), "bpe.model");
-  for (const std::string& line : lines()) EXPECT_EQ(bpe.decode(bpe.encode(line, 100)), line);
+  for (const std::string& line : sentences()) EXPECT_EQ(bpe.decode(bpe.encode(line, 100)), line);
 }
 
 TEST(Sentencepiece, TextCannotForgeSpecialTokens) {
@@ -96,8 +81,8 @@ TEST(Sentencepiece, WhatTrainingGivesIsItsModelInAnotherForm) {
     Tokenizer::TrainOptions options;
     options.vocabulary_size = 45;
     options.lower_case = lower_case;
-    const std::string model = train_sentencepiece_model(lines(), options);
-    EXPECT_EQ(Tokenizer::train(lines(), options).bytes(), as_tokenizer_json(model, "here.model"));
+    const std::string model = train_sentencepiece_model(sentences(), options);
+    EXPECT_EQ(Tokenizer::train(sentences(), options).bytes(), as_tokenizer_json(model, "here.model"));
   }
 }
 
@@ -126,7 +111,7 @@ TEST(Sentencepiece, XlmRobertasModelHasTheIdsOfItsWeights) {
       Tokenizer::load_xlm_roberta((folder.path() / "sentencepiece.bpe.model").string());
   EXPECT_EQ(converted.special(), (SpecialTokens{.pad = 1, .unknown = 3, .begin = 0, .end = 2}));
   EXPECT_EQ(converted.vocabulary_size(), plain.vocabulary_size() + 2);
-  for (const std::string& line : lines()) {
+  for (const std::string& line : sentences()) {
     std::vector<std::int32_t> expected = plain.encode(line, 100);
     for (std::int32_t& token : expected) token = token == 0 ? 3 : token == 1 ? 0 : token == 2 ? 2 : token + 1;
     EXPECT_EQ(converted.encode(line, 100), expected);

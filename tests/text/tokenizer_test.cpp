@@ -8,29 +8,13 @@
 
 #include "error.h"
 #include "text/sentencepiece_model.h"
+#include "text/sentences.h"
 #include "text/tokenizer.h"
 
 namespace toller {
 namespace {
 
 using ::testing::HasSubstr;
-
-/// 512 sentences of four words each: every combination of eight adjectives, nouns, verbs and one ending.
-std::vector<std::string> sentences() {
-  const std::vector<std::string> adjectives{"Small",  "green", "heavy", "curious",
-                                            "frozen", "quick", "blue",  "jazzy"};
-  const std::vector<std::string> nouns{"dog",    "violin",  "exhibit", "planet",
-                                       "walnut", "harbour", "mirror",  "wizard"};
-  const std::vector<std::string> verbs{"keeps",  "moves", "breaks", "finds",
-                                       "quotes", "fixes", "joins",  "yields"};
-  std::vector<std::string> texts;
-  for (const auto& adjective : adjectives) {
-    for (const auto& noun : nouns) {
-      for (const auto& verb : verbs) texts.push_back(adjective + " " + noun + " " + verb + " things.");
-    }
-  }
-  return texts;
-}
 
 Tokenizer::TrainOptions small_options() {
   Tokenizer::TrainOptions options;
